@@ -1,0 +1,82 @@
+"""`ticktape record`, `serve` and `keep`: the parts one by one, as `up` runs them together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ticktape.cli.options import DataOption
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Configuration, TOML.", exists=True, dir_okay=False)
+]
+LevelOption = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
+SupervisedOption = Annotated[bool, typer.Option("--supervised", hidden=True)]
+
+
+def _config(config: Path | None, level: str) -> Any:
+    from ticktape import config as configuration
+    from ticktape.log import configure
+
+    configure(level)
+    return configuration.load(config)
+
+
+def record(
+    *,
+    data: DataOption,
+    config: ConfigOption = None,
+    log_level: LevelOption = "info",
+    supervised: SupervisedOption = False,
+) -> None:
+    """Run the sources and append what they send to the tape."""
+    import structlog
+
+    from ticktape import app
+    from ticktape.config import world_of
+    from ticktape.errors import Misconfigured
+
+    settings = _config(config, log_level)
+    makers, wrong = app.source_makers(settings)
+    for error in wrong:
+        structlog.get_logger("record").error("source.misconfigured", error=str(error))
+    if not makers:
+        raise wrong[0] if wrong else Misconfigured("no sources configured", hint="cp config.example.toml ticktape.toml")
+    app.until_told(lambda stop: app.run_record(world_of(data), settings, makers, stop), supervised=supervised)
+
+
+def serve(
+    *,
+    data: DataOption,
+    config: ConfigOption = None,
+    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Port of the API.")] = None,
+    log_level: LevelOption = "info",
+    supervised: SupervisedOption = False,
+) -> None:
+    """Answer queries from the tape."""
+    import msgspec
+
+    from ticktape import app
+    from ticktape.config import world_of
+
+    settings = _config(config, log_level)
+    if port is not None:
+        settings = msgspec.structs.replace(settings, serve=msgspec.structs.replace(settings.serve, port=port))
+    app.until_told(lambda stop: app.run_serve(world_of(data), settings, stop), supervised=supervised)
+
+
+def keep(
+    *,
+    data: DataOption,
+    config: ConfigOption = None,
+    log_level: LevelOption = "info",
+    supervised: SupervisedOption = False,
+) -> None:
+    """Trim the tape behind the hot window."""
+    from ticktape import app
+    from ticktape.config import world_of
+
+    settings = _config(config, log_level)
+    app.until_told(lambda stop: app.run_keep(world_of(data), settings, stop), supervised=supervised)

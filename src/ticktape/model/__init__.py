@@ -1,0 +1,1 @@
+"""What the market said: records, instruments, sessions. No I/O."""

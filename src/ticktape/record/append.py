@@ -1,0 +1,166 @@
+"""Judge and append: the one way a record gets onto the tape. Owns the judge's state, rebuilt from the tape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ticktape.model.records import (
+    Channel,
+    GapCause,
+    GapState,
+    Ints,
+    Kind,
+    Records,
+    empty,
+    pack_gap,
+)
+from ticktape.record import holes as hole_lists
+from ticktape.record import judge
+from ticktape.tape.kernels import CHAINS
+from ticktape.tape.writer import Writer
+
+MAX_SOURCES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where doubt begins."""
+
+    late_after_s: float = 1.0
+    max_age_s: float = 60.0
+    max_skew_s: float = 1.0
+    max_move: float = 0.10  # of the last good price
+    max_hole: int = 10_000_000  # a jump beyond this is a new numbering, not a gap
+
+
+class Appender:
+    """Judges batches and appends what is new."""
+
+    def __init__(self, tape: Writer, limits: Limits | None = None) -> None:
+        self.tape = tape
+        self._rules = np.zeros(MAX_SOURCES * CHAINS, dtype=np.uint8)
+        self.counts: Ints = np.zeros((MAX_SOURCES, len(judge.COUNTED)), dtype=np.int64)
+        self._cells = _cells(64 * CHAINS)
+        self._holes, self._pool = hole_lists.new_pool(4096)
+        self._params = _params(limits or Limits())
+        self._state: Any = None
+        self._bind()
+
+    def _bind(self) -> None:
+        self._state = (self._cells, self._holes, self._pool, self._rules, self.counts, self._params)
+
+    # -- setting up --------------------------------------------------------------------------------
+
+    def rule(self, source: int, channel: Channel, rule: int) -> None:
+        """Say how a source numbers a channel: judge.RULE_NONE, RULE_RISING or RULE_DENSE."""
+        if channel is not Channel.ALL:
+            self._rules[source * CHAINS + channel - 1] = rule
+
+    def ensure(self, instrument: int) -> None:
+        """Make room for an instrument id."""
+        self.tape.ensure(instrument)
+        need = (instrument + 1) * CHAINS
+        if need > len(self._cells):
+            grown = _cells(max(need, 2 * len(self._cells)))
+            grown[: len(self._cells)] = self._cells
+            self._cells = grown
+            self._bind()
+
+    def rebuild(self) -> None:
+        """Read the whole tape once, so that the judge knows what it knew. Call after the rules are set."""
+        past, position, stop = self.tape.past, self.tape.first, self.tape.opened.found.position
+        while position < stop:
+            position = judge.rebuild(past.records, past.base, position, stop, self._state)
+            if position < stop:
+                self._make_room(int(past.records[position - past.base]["instrument"]))
+
+    # -- appending ---------------------------------------------------------------------------------
+
+    def append(self, batch: Records) -> int:
+        """Judge and append records in order; `source` and `kind` are set. Returns the position after them.
+
+        Raises DiskFull; what came before the record that did not fit is in and published.
+        """
+        tape, done = self.tape, 0
+        while done < len(batch):
+            tape.room(2)
+            start = tape.position
+            done, position = judge.judge_append(
+                tape.stage, tape.stage_words, start, tape.limit, tape.heads, batch, done, self._state, tape.epoch
+            )
+            if position > start:
+                tape.publish(position)
+            if done < len(batch):
+                self._make_room(int(batch[done]["instrument"]))
+        return tape.position
+
+    def _make_room(self, instrument: int) -> None:
+        self.ensure(instrument)
+        if self._pool[hole_lists.POOL_FREE] == hole_lists.NIL:
+            self._holes = hole_lists.grown(self._holes, self._pool, 2 * len(self._holes))
+            self._bind()
+
+    # -- gaps --------------------------------------------------------------------------------------
+
+    def open_gaps(self, source: int, watched: Sequence[tuple[int, Channel]], cause: GapCause, now_ns: int) -> int:
+        """Put one GAP OPENED on the tape for each channel that has none open. Returns how many."""
+        fresh = [(i, ch) for i, ch in watched if self._cell(i, ch)["gap"] < 0]
+        if not fresh:
+            return 0
+        batch = empty(len(fresh))
+        for row, (instrument, channel) in zip(batch, fresh, strict=True):
+            cell = self._cell(instrument, channel)
+            row["ts_event"] = cell["last_ts"] if cell["fresh"] else now_ns
+            row["ts_recv"], row["instrument"], row["source"] = now_ns, instrument, source
+            row["kind"], row["side"], row["c"] = Kind.GAP, GapState.OPENED, -1
+            row["d"] = pack_gap(cause, channel, 0)
+        self.tape.room(len(fresh), system=True)
+        start = self.tape.position
+        batch["a"] = np.arange(start, start + len(fresh))
+        self.tape.append(batch, system=True)
+        for k, (instrument, channel) in enumerate(fresh):
+            cell = self._cell(instrument, channel)
+            cell["gap"], cell["gap_ts"], cell["gap_cause"] = start + k, batch[k]["ts_event"], cause
+        return len(fresh)
+
+    def missing(self, instrument: int, channel: Channel, first_id: int, last_id: int) -> int:
+        """Return how many ids of [first_id, last_id] were never stored."""
+        cell = self._cell(instrument, channel)
+        return int(hole_lists.count(self._holes, cell["hole"], first_id, last_id)) if cell["fresh"] else 0
+
+    def last_recv_ns(self, instrument: int, channel: Channel) -> int:
+        """Return when the last record of a channel came, our clock, or 0."""
+        return int(self._cell(instrument, channel)["last_recv"])
+
+    def stored(self, instrument: int, channel: Channel) -> int:
+        """Return how many records of a channel the tape took."""
+        return int(self._cell(instrument, channel)["count"])
+
+    def last_event_ns(self, instrument: int, channel: Channel) -> int:
+        """Return the newest venue time of a channel, or 0."""
+        return int(self._cell(instrument, channel)["last_ts"])
+
+    def _cell(self, instrument: int, channel: Channel) -> Any:
+        self.ensure(instrument)
+        return self._cells[instrument * CHAINS + channel - 1]
+
+
+def _cells(n: int) -> Any:
+    cells = np.zeros(n, dtype=judge.CELL)
+    cells["last_id"] = cells["other_id"] = judge.NO_ID
+    cells["gap"] = -1
+    cells["hole"] = hole_lists.NIL
+    return cells
+
+
+def _params(limits: Limits) -> Any:
+    params = np.zeros(1, dtype=judge.PARAMS)
+    params["late_after_ns"] = int(limits.late_after_s * 1e9)
+    params["max_age_ns"] = int(limits.max_age_s * 1e9)
+    params["max_skew_ns"] = int(limits.max_skew_s * 1e9)
+    params["max_hole"], params["max_move"] = limits.max_hole, limits.max_move
+    return params

@@ -1,0 +1,88 @@
+"""The way in from the other processes: a Unix socket in the data folder, one JSON object a line each way.
+
+    {"call": "sources"}                                          -> {"ok": [{"name": ...}, ...]}
+    {"call": "start" | "stop" | "restart", "name": "binance"}    -> {"ok": {...}}
+    {"call": "symbols", "name": ..., "add": [...], "remove": [...]}
+    any error                                                    -> {"error": {"code", "message", "hint"}}
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ticktape.errors import BadInput, TicktapeError, Unavailable, UnknownSymbol
+
+MAX_LINE = 1 << 20
+IDLE_S = 30.0
+
+
+class Call(msgspec.Struct, forbid_unknown_fields=True):
+    """A request."""
+
+    call: str
+    name: str = ""
+    add: list[str] = []
+    remove: list[str] = []
+
+
+Handler = Callable[[Call], Awaitable[Any]]
+
+_CODES: tuple[tuple[type[TicktapeError], str], ...] = (
+    (UnknownSymbol, "not_found"),
+    (BadInput, "bad_input"),
+    (Unavailable, "unavailable"),
+)
+
+
+class Control:
+    """Serves calls until closed."""
+
+    def __init__(self, path: Path, handler: Handler) -> None:
+        self._path, self._handler = path, handler
+        self._server: asyncio.Server | None = None
+        self._clients: set[asyncio.StreamWriter] = set()
+
+    async def start(self) -> None:
+        """Bind the socket; only the owner may connect. The writer's lock says that a leftover is stale."""
+        self._path.unlink(missing_ok=True)
+        self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=MAX_LINE)
+        self._path.chmod(0o600)
+
+    async def close(self) -> None:
+        """Stop answering."""
+        if self._server is not None:
+            self._server.close()
+            for writer in list(self._clients):
+                writer.close()
+            await self._server.wait_closed()
+        self._path.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._clients.add(writer)
+        try:
+            while True:
+                async with asyncio.timeout(IDLE_S):
+                    line = await reader.readline()
+                if not line:
+                    return
+                writer.write(msgspec.json.encode(await self._answer(line)) + b"\n")
+                await writer.drain()
+        except (TimeoutError, ConnectionError, ValueError):
+            return  # idle, gone, or a line over the limit
+        finally:
+            self._clients.discard(writer)
+            writer.close()
+
+    async def _answer(self, line: bytes) -> dict[str, Any]:
+        try:
+            return {"ok": await self._handler(msgspec.json.decode(line, type=Call))}
+        except msgspec.DecodeError as error:
+            return {"error": {"code": "bad_input", "message": str(error), "hint": ""}}
+        except TicktapeError as error:
+            code = next((code for kind, code in _CODES if isinstance(error, kind)), "failed")
+            return {"error": {"code": code, "message": error.message, "hint": error.hint}}

@@ -1,0 +1,208 @@
+"""The recorder: opens the tape, runs the sources, tells the time, fills gaps, takes orders; stops in that order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from ticktape.clock import Clock, SystemClock
+from ticktape.errors import BadInput, DiskFull
+from ticktape.model.records import Channel, GapCause, Kind, Records, Status, empty
+from ticktape.record.append import Appender, Limits
+from ticktape.record.control import Call, Control
+from ticktape.record.filler import Filler
+from ticktape.record.pump import Pump
+from ticktape.record.raw import RawFrames
+from ticktape.record.runner import Backoff, Runner
+from ticktape.sources.contract import Directory, Source, Watched
+from ticktape.tape.directory import TapeDirectory
+from ticktape.tape.reader import Reader
+from ticktape.tape.writer import Writer
+
+log = structlog.get_logger("record")
+
+STEP_NS = 500_000_000  # a wall clock that moves this much against the monotonic one was set
+
+SourceMaker = Callable[[Directory], Source]
+
+
+class RecordSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the recorder is told."""
+
+    data: Path
+    sample: bool = False
+    durability: str = "power"  # process: survives kill -9; power: fsync every sync_every_ms
+    sync_every_ms: float = 20.0
+    segment_records: int = 1 << 20
+    keep_raw: bool = False
+    limits: Limits = Limits()
+    backoff: Backoff = Backoff()
+
+
+class Recorder:
+    """One recorder on one data folder."""
+
+    def __init__(self, settings: RecordSettings, makers: Sequence[SourceMaker], clock: Clock | None = None) -> None:
+        """Open the tape and judge what it holds. Raises Busy, Misconfigured, Damaged, DiskFull."""
+        self.settings = settings
+        folder = settings.data / "tape"
+        self.tape = Writer(
+            folder,
+            sample=settings.sample,
+            capacity=settings.segment_records,
+            sync_every_ms=settings.sync_every_ms if settings.durability == "power" else 0.0,
+            clock=clock,
+        )
+        self.clock: Clock = clock or SystemClock(self._last_ns())
+        self.directory = TapeDirectory(folder)
+        self.appender = Appender(self.tape, settings.limits)
+        self.runners = [self._runner(make(self.directory)) for make in makers]
+        self.appender.rebuild()
+        self._pumps = {r.pump.source_id: r.pump for r in self.runners}
+        self._filler = Filler(Reader(folder), self._pumps, self.clock)
+        self._control = Control(settings.data / "record.sock", self._call)
+        self._wall_ns, self._monotonic_ns = self.clock.wall_ns(), self.clock.monotonic_ns()
+        self._tasks: asyncio.TaskGroup | None = None
+
+    def _last_ns(self) -> int:
+        past, position = self.tape.past, self.tape.position
+        return int(past.records[position - 1 - past.base]["ts_recv"]) if position > self.tape.first else 0
+
+    def _runner(self, source: Source) -> Runner:
+        raw = RawFrames(self.settings.data / "raw", source.name) if self.settings.keep_raw else None
+        number = self.directory.source_id(source.name)
+        pump = Pump(source, number, self.appender, self.clock, sample=self.settings.sample, raw=raw)
+        return Runner(pump, self.clock, self.settings.backoff)
+
+    # -- running -----------------------------------------------------------------------------------
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Record until `stop` is set; whatever was accepted is on disk afterwards."""
+        try:
+            self._say_recovered()
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                own = [
+                    tasks.create_task(self._tick(), name="record:clock"),
+                    tasks.create_task(self._filler.run(), name="record:filler"),
+                ]
+                await self._control.start()
+                for runner in self.runners:
+                    runner.start(tasks)
+                await stop.wait()
+                await self._stop(own)
+        finally:
+            self._close()
+
+    async def _stop(self, own: list[asyncio.Task[None]]) -> None:
+        await self._control.close()
+        for runner in self.runners:
+            await runner.stop(GapCause.RESTART)
+        for task in own:
+            task.cancel()
+        self._status(Status.RECORDER_STOPPED)
+
+    def _close(self) -> None:
+        for runner in self.runners:
+            runner.pump.close()
+        self.tape.close()
+        self.directory.close()
+        log.info("record.stopped", position=self.tape.position)
+
+    def _say_recovered(self) -> None:
+        found, owner = self.tape.opened
+        del self.tape.past
+        if owner is not None:
+            log.warning("tape.taken_over", from_pid=owner.pid, role=owner.role)
+        if found.cut_bytes or found.damaged:
+            voided = sum(d.stop - d.start for d in found.damaged) * 64
+            log.warning("tape.recovered", cut_bytes=found.cut_bytes, damaged_bytes=voided, ranges=len(found.damaged))
+            self._status(Status.RECOVERED, found.cut_bytes, voided)
+            everything = [Watched(i.id, ch) for i in self.directory.all() for ch in Channel if ch is not Channel.ALL]
+            torn = [w for w in everything if self.appender.last_recv_ns(w.instrument_id, w.channel)]
+            cause = GapCause.DAMAGED if found.damaged else GapCause.TORN
+            self.appender.open_gaps(0, torn, cause, self.clock.now_ns())
+        self._status(Status.RECORDER_UP, self.tape.epoch)
+        log.info("record.started", position=self.tape.position, batches=found.batches, records=found.records)
+
+    def _status(self, status: Status, b: int = 0, c: int = 0) -> None:
+        record = self._own(Kind.STATUS)
+        record["a"], record["b"], record["c"] = status, b, c
+        self._append(record)
+
+    def _own(self, kind: Kind) -> Records:
+        record = empty(1)
+        record["kind"] = kind
+        record["ts_event"] = record["ts_recv"] = self.clock.now_ns()
+        return record
+
+    def _append(self, record: Records) -> None:
+        try:
+            self.tape.append(record, system=True)
+        except DiskFull as error:
+            log.error("record.disk_full", error=error.message)
+
+    # -- time --------------------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        while True:
+            self.tick()
+            await asyncio.sleep(1.0)
+
+    def tick(self) -> None:
+        """Put the time on the tape, notice a set clock, let the watchdogs look. Once a second."""
+        wall, monotonic = self.clock.wall_ns(), self.clock.monotonic_ns()
+        step = (wall - self._wall_ns) - (monotonic - self._monotonic_ns)
+        self._wall_ns, self._monotonic_ns = wall, monotonic
+        if abs(step) > STEP_NS:
+            log.warning("clock.stepped", step_ms=step // 1_000_000)
+            self._status(Status.CLOCK_STEPPED, step)
+        record = self._own(Kind.CLOCK)
+        record["a"], record["b"], record["c"] = wall, monotonic, step if abs(step) > STEP_NS else 0
+        self._append(record)
+        self.tape.head.low_space = self.tape.low_space
+        for runner in self.runners:
+            runner.pump.say_again()
+            runner.look()
+
+    # -- orders ------------------------------------------------------------------------------------
+
+    async def _call(self, call: Call) -> Any:
+        if call.call == "sources":
+            return [self._about(r) for r in self.runners]
+        runner = next((r for r in self.runners if r.pump.source.name == call.name), None)
+        if runner is None:
+            names = ", ".join(r.pump.source.name for r in self.runners) or "none"
+            raise BadInput(f"no source '{call.name[:40]!a}'; there are: {names}", hint="GET /api/v1/sources")
+        if call.call == "symbols":
+            await runner.pump.source.change(call.add, call.remove)
+        elif call.call in ("stop", "restart"):
+            await runner.stop()
+        elif call.call != "start":
+            raise BadInput(f"no call '{call.call[:40]!a}'", hint="sources, start, stop, restart, symbols")
+        if call.call in ("start", "restart") and self._tasks is not None:
+            runner.start(self._tasks)
+        return self._about(runner)
+
+    def _about(self, runner: Runner) -> dict[str, Any]:
+        pump = runner.pump
+        return {
+            "name": pump.source.name,
+            "source_id": pump.source_id,
+            "status": pump.state.name.removeprefix("SOURCE_").lower(),
+            "running": runner.running,
+            "symbols": pump.source.symbols,
+            "channels": sorted({w.channel.name.lower() for w in pump.watched}),
+            "completeness": {ch.name.lower(): c.value for ch, c in pump.source.completeness.items()},
+            "up_since_ns": pump.up_since_ns,
+            "last_frame_ns": pump.last_frame_ns,
+            "skew_ns": pump.skew_ns,
+            "trouble": {"at_ns": pump.trouble.at_ns, "what": pump.trouble.what} if pump.trouble else None,
+            "gaps_waiting": self._filler.waiting,
+            "counts": pump.counts(),
+        }

@@ -1,0 +1,145 @@
+"""Keeps one source connected: connect, watch, and when it ends, say so, wait and connect again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+
+import structlog
+
+from ticktape.clock import Clock
+from ticktape.errors import Misconfigured, Throttled, Unavailable
+from ticktape.model.records import GapCause, Status
+from ticktape.record.pump import Pump, Trouble
+from ticktape.record.watchdog import DEAD_S, Watchdog
+from ticktape.sources.contract import Watched
+
+log = structlog.get_logger("record")
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long to wait before the n-th try in a row: doubling, jittered, capped."""
+
+    first_s: float = 0.2
+    most_s: float = 30.0
+    steady_s: float = 20.0  # a connection that lived this long starts the count anew
+
+    def wait_s(self, attempt: int, chance: random.Random) -> float:
+        """Return the pause before try `attempt` (1 is the first retry)."""
+        return min(self.most_s, self.first_s * 2 ** min(attempt - 1, 16)) * chance.uniform(0.5, 1.0)
+
+
+class Runner:
+    """Owns the task of one source."""
+
+    def __init__(self, pump: Pump, clock: Clock, backoff: Backoff | None = None, seed: int | None = None) -> None:
+        self.pump = pump
+        self._clock = clock
+        self._backoff = backoff or Backoff()
+        self._chance = random.Random(seed)
+        self._watchdog: Watchdog[Watched] = Watchdog()
+        self._watching: frozenset[Watched] = frozenset()
+        self._task: asyncio.Task[None] | None = None
+        self._connection: asyncio.Task[None] | None = None
+        self._mute = ""
+        self._up_seen = 0
+
+    @property
+    def running(self) -> bool:
+        """Whether the source is being kept connected."""
+        return self._task is not None and not self._task.done()
+
+    def start(self, tasks: asyncio.TaskGroup) -> None:
+        """Begin; does nothing when running."""
+        if not self.running:
+            self._task = tasks.create_task(self._run(), name=f"source:{self.pump.source.name}")
+
+    async def stop(self, cause: GapCause = GapCause.STOPPED) -> None:
+        """End the connection and declare from when on nothing is recorded; does nothing when stopped."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        self._task = None
+        if self.pump.state is Status.SOURCE_UP:
+            self.pump.declare(sorted(self.pump.watched), cause)
+        self.pump.status(Status.SOURCE_STOPPED)
+
+    # -- one connection after the other ------------------------------------------------------------
+
+    async def _run(self) -> None:
+        name, attempt = self.pump.source.name, 0
+        while True:
+            self.pump.status(Status.SOURCE_STARTING, attempt)
+            began = self._clock.monotonic_ns()
+            pause_s = await self._connect()
+            if pause_s is None:
+                return
+            if self._clock.monotonic_ns() - began > self._backoff.steady_s * 1e9:
+                attempt = 0
+            attempt += 1
+            pause_s = max(pause_s, self._backoff.wait_s(attempt, self._chance))
+            log.warning("source.disconnected", source=name, attempt=attempt, retry_s=round(pause_s, 2), why=self._why())
+            await asyncio.sleep(pause_s)
+
+    def _why(self) -> str:
+        return self.pump.trouble.what if self.pump.trouble else "the venue closed"
+
+    async def _connect(self) -> float | None:
+        """Live one connection. Returns the least pause before the next, or None when there is none to come."""
+        source = self.pump.source
+        self._mute = ""
+        connection = self._connection = asyncio.create_task(source.connect(self.pump), name=f"{source.name}:socket")
+        try:
+            await asyncio.wait([connection])
+        finally:
+            self._connection = None
+            if not connection.done():
+                connection.cancel()
+                await asyncio.wait([connection])
+        error = None if connection.cancelled() else connection.exception()
+        if error is None and source.finished:
+            self.pump.status(Status.SOURCE_STOPPED)
+            log.info("source.finished", source=source.name)
+            return None
+        self._note(self._mute or (str(getattr(error, "message", error)) if error else "the venue closed"))
+        self.pump.declare(sorted(self.pump.watched), GapCause.MUTE if self._mute else GapCause.DISCONNECTED)
+        self.pump.status(Status.SOURCE_DOWN)
+        if isinstance(error, Misconfigured):
+            log.error("source.misconfigured", source=source.name, error=str(error))
+            return None
+        if error is not None and not isinstance(error, Unavailable):
+            raise error  # our bug: the process ends, and its restart recovers
+        return error.retry_after_s if isinstance(error, Throttled) else 0.0
+
+    def _note(self, what: str) -> None:
+        self.pump.trouble = Trouble(self._clock.now_ns(), what)
+
+    # -- watching ----------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Called every second: end a connection that has gone mute, report what never spoke."""
+        if self.pump.state is not Status.SOURCE_UP or self._connection is None:
+            return
+        now_s = self._clock.monotonic_ns() / 1e9
+        watched = frozenset(self.pump.watched)
+        if watched != self._watching or self.pump.up_since_ns != self._up_seen:
+            self._watching, self._up_seen = watched, self.pump.up_since_ns
+            self._watchdog.start(watched, now_s)
+            return
+        counts = {w: self.pump.appender.stored(w.instrument_id, w.channel) for w in watched}
+        mute, never = self._watchdog.look(counts, now_s)
+        if never:
+            self.pump.declare(never, GapCause.NEVER_SEEN)
+        signs = max(self.pump.last_frame_ns, self.pump.last_alive_ns)
+        if mute:
+            self._cut(f"{len(mute)} of {len(watched)} channels mute, first {mute[0].channel.name.lower()}")
+        elif self._clock.now_ns() - signs > DEAD_S * 1e9:
+            self._cut(f"no sign of life for {DEAD_S:.0f} s")
+
+    def _cut(self, why: str) -> None:
+        self._mute = why
+        if self._connection is not None:
+            self._connection.cancel()

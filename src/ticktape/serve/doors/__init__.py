@@ -1,0 +1,1 @@
+"""The doors: thin, one a protocol, all over the same queries."""

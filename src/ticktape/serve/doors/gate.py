@@ -1,0 +1,131 @@
+"""The gate before every route: host, size, key, rate; and after it: request id, headers, one error shape.
+
+Default deny: a path that is not public needs a good key before anybody looks whether it exists.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+import structlog
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ticktape.errors import TicktapeError
+from ticktape.model.symbols import shown
+from ticktape.serve.doors import errors
+from ticktape.serve.keys import BadKey, KeyStore
+from ticktape.serve.limits import Limits
+
+log = structlog.get_logger("serve")
+
+PUBLIC = frozenset({"/healthz", "/docs", "/openapi.json"})
+MOST_BODY_BYTES = 64 * 1024
+MOST_TARGET_BYTES = 8 * 1024  # path and query
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+]
+
+
+class Gate:
+    """ASGI middleware. `hosts` are the names this server answers to; None: any."""
+
+    def __init__(self, app: ASGIApp, keys: KeyStore, limits: Limits, hosts: Iterable[str] | None) -> None:
+        self._app = app
+        self._keys = keys
+        self._limits = limits
+        self._hosts = None if hosts is None else frozenset(host.lower() for host in hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer why not."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:  # no WebSocket door yet: what has no check of its own stays shut
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = secrets.token_hex(8)
+        scope.setdefault("state", {})["request_id"] = request_id
+        out = _Out(send, request_id)
+        try:
+            self._admit(scope)
+            await self._app(scope, _bounded(receive), out)
+        except Exception as error:  # the last place: what nobody expected is a 500 with an id
+            answer = errors.of_error(error, request_id) if isinstance(error, TicktapeError) else None
+            if answer is None:
+                log.exception("serve.request_failed", request_id=request_id, path=shown(scope["path"]))
+                answer = errors.internal(request_id)
+            if out.started:
+                raise
+            await answer(scope, receive, out)
+
+    def _admit(self, scope: Scope) -> None:
+        headers, path = Headers(scope=scope), scope["path"]
+        self._check_host(headers.get("host", ""))
+        if len(scope["raw_path"]) + len(scope["query_string"]) > MOST_TARGET_BYTES:
+            raise errors.Refused(400, "too_long", "the address is too long", hint="fewer symbols in one call")
+        address = (scope.get("client") or ("", 0))[0]
+        if path in PUBLIC:
+            self._limits.public(address)
+            return
+        try:
+            key = self._keys.check(headers.get("authorization"))
+        except BadKey:
+            self._limits.failed(address)
+            raise
+        self._limits.request(key)
+        scope["state"]["key"] = key
+
+    def _check_host(self, host: str) -> None:
+        # A page in a browser can name any host that resolves to us; only ours are answered (DNS rebinding).
+        if self._hosts is None:
+            return
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            name = ""
+        if name not in self._hosts:
+            raise errors.Refused(400, "bad_host", "this server does not answer to that name", hint="http://127.0.0.1")
+
+
+class _Out:
+    # Adds our headers to whatever answers, and remembers whether it began.
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id
+        self.started = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            given = list(message.get("headers", ()))
+            names = {name for name, _ in given}
+            ours = [pair for pair in _HEADERS if pair[0] not in names]
+            message["headers"] = [*given, *ours, (b"x-request-id", self._request_id.encode())]
+        await self._send(message)
+
+
+def _bounded(receive: Receive) -> Receive:
+    # A body without a content-length can still not be larger than agreed.
+    left = MOST_BODY_BYTES
+
+    async def counted() -> Message:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise errors.Refused(413, "too_large", f"more than {MOST_BODY_BYTES} bytes", hint="several calls")
+        return message
+
+    return counted

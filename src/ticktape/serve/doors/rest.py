@@ -1,0 +1,277 @@
+"""REST under `/api/v1`: routes, their scopes, and nothing that is not in `queries.py`.
+
+Hot routes answer bytes that were encoded once; no response model stands between. Symbols with a slash work in
+a path as they are and as %2F.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+from fastapi import Depends, FastAPI, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from ticktape import __version__
+from ticktape.errors import BadInput, Unavailable
+from ticktape.model.bars import TIMEFRAMES, Basis
+from ticktape.model.records import GapState
+from ticktape.model.symbols import parse_symbol, parse_symbols, shown
+from ticktape.serve import answers as a
+from ticktape.serve.control import Control
+from ticktape.serve.control import Request as Call
+from ticktape.serve.doors import docs, errors
+from ticktape.serve.doors.gate import LOOPBACK_HOSTS, Gate
+from ticktape.serve.keys import Key, KeyStore, Scope
+from ticktape.serve.limits import Limits
+from ticktape.serve.queries import Queries
+
+PREFIX = "/api/v1"
+MOST_SYMBOLS = 50
+MOST_LIMIT = 5000
+ANY = tuple(Scope)
+REALTIME, HISTORY, ADMIN = (Scope.REALTIME,), (Scope.HISTORY,), (Scope.ADMIN,)
+
+Handler = Callable[..., Awaitable[Response]]
+Limit = Annotated[int, Query(ge=1, le=MOST_LIMIT, description="rows, the latest ones")]
+Symbol = Annotated[
+    str, Path(description="a canonical symbol; a slash is part of it", examples=["BTCUSDT", "BRK/B", "/ES"])
+]
+Symbols = Annotated[
+    str, Query(description=f"canonical symbols, comma-separated, up to {MOST_SYMBOLS}", examples=["BTCUSDT"])
+]
+Timeframe = Annotated[str, Query(description="|".join(TIMEFRAMES), json_schema_extra={"enum": list(TIMEFRAMES)})]
+BasisName = Annotated[Literal["trades", "quotes"], Query(description="what bars are built from; quotes: the mid")]
+State = Annotated[
+    str | None, Query(description="opened|closed|filled|unfillable", examples=[s.name.lower() for s in GapState])
+]
+SourceName = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,40}$", examples=["binance"])]
+
+
+@dataclass
+class Parts:
+    """What the door stands on. `queries` is None until there is a tape; `alive` answers /healthz."""
+
+    keys: KeyStore
+    limits: Limits
+    control: Control
+    queries: Queries | None = None
+    hosts: frozenset[str] | None = LOOPBACK_HOSTS
+    alive: Callable[[], bool] = field(default=lambda: True)
+
+    def ask(self) -> Queries:
+        """Return the queries. Raises Unavailable while there is no tape."""
+        if self.queries is None:
+            raise Unavailable("there is no tape yet", hint="ticktape up")
+        return self.queries
+
+
+class Needs:
+    """The scopes of which a key must have one. Every route under /api has exactly one of these."""
+
+    def __init__(self, scopes: Sequence[Scope]) -> None:
+        self.scopes = tuple(scopes)
+
+    async def __call__(self, request: Request) -> Key:
+        """Return the key that the gate let in. Raises Forbidden."""
+        key: Key = request.scope["state"]["key"]
+        key.require(self.scopes)
+        return key
+
+
+Realtime = Annotated[Key, Depends(Needs(REALTIME))]
+History = Annotated[Key, Depends(Needs(HISTORY))]
+Anyone = Annotated[Key, Depends(Needs(ANY))]
+Admin = Annotated[Key, Depends(Needs(ADMIN))]
+
+
+class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of POST sources/{name}/symbols."""
+
+    add: list[str] = []
+    remove: list[str] = []
+
+
+class Rest:
+    """The handlers."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def ticks(self, key: Realtime, symbols: Symbols, limit: Limit = 100) -> Response:
+        """Return the latest trades of some symbols, oldest first, in tape order."""
+        wanted = parse_symbols(symbols, MOST_SYMBOLS)
+        key.require_symbols(wanted)
+        return _json(self._parts.ask().ticks(wanted, limit))
+
+    async def latest_quote(self, key: Realtime, symbol: Symbol) -> Response:
+        """Return the newest quote and trade of a symbol."""
+        return _json(self._parts.ask().latest_quote(_allowed(key, symbol)))
+
+    async def quote_history(self, key: History, symbol: Symbol, limit: Limit = 100) -> Response:
+        """Return the latest quotes of a symbol, oldest first, in tape order."""
+        return _json(self._parts.ask().quote_history(_allowed(key, symbol), limit))
+
+    async def ohlc(
+        self, key: History, symbol: Symbol, timeframe: Timeframe = "1m", limit: Limit = 100, basis: BasisName = "trades"
+    ) -> Response:
+        """Return the latest bars of a symbol, oldest first; the forming one last, with closed=false."""
+        return _json(self._parts.ask().ohlc(_allowed(key, symbol), timeframe, limit, Basis[basis.upper()]))
+
+    async def ohlc_latest(self, key: Realtime, symbol: Symbol, basis: BasisName = "trades") -> Response:
+        """Return the newest bar of each timeframe of a symbol."""
+        return _json(self._parts.ask().ohlc_latest(_allowed(key, symbol), Basis[basis.upper()]))
+
+    async def gaps(
+        self, key: Anyone, symbol: Annotated[str | None, Query()] = None, state: State = None, limit: Limit = 100
+    ) -> Response:
+        """Return what is missing on the tape: since when, why, and whether it came back."""
+        wanted = None if symbol is None else _allowed(key, symbol)
+        return _json(self._parts.ask().gaps(wanted, state, limit, key.symbols))
+
+    async def instruments(self, key: Anyone) -> Response:
+        """Return every instrument with its scales and freshness."""
+        return _json(self._parts.ask().instruments(key.symbols))
+
+    async def status(self, key: Anyone) -> Response:
+        """Return how the system is doing, with what is wrong in words."""
+        return _json(self._parts.ask().status())
+
+    async def sources(self, key: Anyone) -> Response:
+        """Return the sources as the tape tells, and as the recorder says of itself."""
+        queries, missing, record = self._parts.ask(), list[str](), msgspec.Raw(b"null")
+        try:
+            record = await self._parts.control.ask(Call("sources"))
+        except Unavailable as error:
+            missing.append(f"{error.message}: only what the tape tells")
+        position, sample = queries.common()
+        return _json(
+            a.SourcesAnswer(
+                as_of_position=position, sample=sample, sources=queries.sources(), record=record, missing=missing
+            )
+        )
+
+    async def start(self, key: Admin, name: SourceName) -> Response:
+        """Start a source."""
+        return await self._control(Call("start", name))
+
+    async def stop(self, key: Admin, name: SourceName) -> Response:
+        """Stop a source; the time until it starts again is a gap."""
+        return await self._control(Call("stop", name))
+
+    async def restart(self, key: Admin, name: SourceName) -> Response:
+        """Stop a source and start it again."""
+        return await self._control(Call("restart", name))
+
+    async def change_symbols(self, key: Admin, name: SourceName, request: Request) -> Response:
+        """Add symbols to a running source and remove others: {"add": [...], "remove": [...]}."""
+        try:
+            change = msgspec.json.decode(await request.body(), type=Change)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BadInput(f"body: {shown(str(error), 200)}", hint='{"add": ["BTCUSDT"], "remove": []}') from None
+        for symbol in (*change.add, *change.remove):
+            parse_symbol(symbol)
+        return await self._control(Call("symbols", name, change.add, change.remove))
+
+    async def _control(self, call: Call) -> Response:
+        answer = await self._parts.control.ask(call)
+        return Response(b'{"ok":' + (bytes(answer) or b"null") + b"}", media_type="application/json")
+
+    async def healthz(self) -> Response:
+        """Say yes or no: this process follows the tape, or waits for one."""
+        alive = self._parts.alive()
+        return Response(
+            b'{"ok":true}' if alive else b'{"ok":false}', 200 if alive else 503, media_type="application/json"
+        )
+
+
+class Route(NamedTuple):
+    """One route and what its answer is, for the schema."""
+
+    method: str
+    path: str
+    handler: Handler
+    answer: type[msgspec.Struct] | None
+
+
+def routes(rest: Rest) -> list[Route]:
+    """Return every route under /api/v1, the particular before the general."""
+    return [
+        Route("GET", "/ticks/realtime", rest.ticks, a.Ticks),
+        Route("GET", "/quotes/latest/{symbol:path}", rest.latest_quote, a.LatestQuote),
+        Route("GET", "/quotes/history/{symbol:path}", rest.quote_history, a.Quotes),
+        Route("GET", "/ohlc/latest/{symbol:path}", rest.ohlc_latest, a.OhlcLatest),
+        Route("GET", "/ohlc/{symbol:path}", rest.ohlc, a.Ohlc),
+        Route("GET", "/gaps", rest.gaps, a.GapsAnswer),
+        Route("GET", "/status", rest.status, a.StatusAnswer),
+        Route("GET", "/instruments", rest.instruments, a.Instruments),
+        Route("GET", "/sources", rest.sources, a.SourcesAnswer),
+        Route("POST", "/sources/{name}/start", rest.start, None),
+        Route("POST", "/sources/{name}/stop", rest.stop, None),
+        Route("POST", "/sources/{name}/restart", rest.restart, None),
+        Route("POST", "/sources/{name}/symbols", rest.change_symbols, None),
+    ]
+
+
+def build(parts: Parts) -> FastAPI:
+    """Return the app: gate, routes, documents."""
+    app = FastAPI(
+        title="ticktape", version=__version__, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
+    )
+    rest = Rest(parts)
+    for route in routes(rest):
+        app.add_api_route(
+            PREFIX + route.path, route.handler, methods=[route.method], response_class=Response,
+            summary=docs.summary(route.handler), **docs.described(route.path, route.answer),
+        )  # fmt: skip
+    app.add_api_route("/healthz", rest.healthz, response_class=Response, include_in_schema=False)
+    document = docs.openapi(app)
+    app.add_api_route("/openapi.json", _constant(document, "application/json"), include_in_schema=False)
+    app.add_api_route("/docs", _constant(docs.page(document), "text/html", docs.PAGE_CSP), include_in_schema=False)
+    app.add_exception_handler(StarletteHTTPException, _on_http_error)
+    app.add_exception_handler(RequestValidationError, _on_bad_request)
+    app.add_middleware(Gate, keys=parts.keys, limits=parts.limits, hosts=parts.hosts)
+    return app
+
+
+def _constant(body: bytes, media_type: str, csp: str = "") -> Handler:
+    headers = {"Content-Security-Policy": csp} if csp else {}
+
+    async def answer() -> Response:
+        return Response(body, headers=headers, media_type=media_type)
+
+    return answer
+
+
+def _json(answer: msgspec.Struct) -> Response:
+    return Response(msgspec.json.encode(answer), media_type="application/json")
+
+
+def _allowed(key: Key, symbol: str) -> str:
+    key.require_symbols([parse_symbol(symbol)])
+    return symbol
+
+
+def _request_id(request: Request) -> str:
+    return str(request.scope["state"]["request_id"])
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, StarletteHTTPException):
+        raise error
+    answer = errors.of_status(error.status_code, _request_id(request))
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _on_bad_request(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    problems: Sequence[Any] = error.errors()
+    first = problems[0]
+    where = ".".join(str(part) for part in first["loc"][1:]) or "request"
+    return errors.response(422, "bad_input", f"{shown(where)}: {first['msg']}", "/docs", _request_id(request))

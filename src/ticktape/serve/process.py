@@ -1,0 +1,180 @@
+"""`ticktape serve`: waits for a tape, follows it, opens the doors; stops within five seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Generator
+from pathlib import Path
+
+import structlog
+import uvicorn
+import uvloop
+from msgspec import Struct
+
+from ticktape.clock import Clock, SystemClock
+from ticktape.errors import Misconfigured
+from ticktape.serve.control import Control
+from ticktape.serve.doors import rest
+from ticktape.serve.doors.gate import LOOPBACK_HOSTS
+from ticktape.serve.keys import KeyStore
+from ticktape.serve.limits import Limits
+from ticktape.serve.live import Live
+from ticktape.serve.queries import Queries
+from ticktape.tape.directory import TapeDirectory
+from ticktape.tape.reader import Reader
+
+log = structlog.get_logger("serve")
+
+WAIT_S = 0.2
+STOP_S = 3  # for requests under way; with what surrounds it, less than five
+STUCK_NS = 10_000_000_000
+
+
+class ServeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `serve` is told."""
+
+    data: Path
+    keys: Path | None = None  # where the API keys are, when not in `data`
+    host: str = "127.0.0.1"
+    port: int = 8877
+    hosts: tuple[str, ...] = ()  # names to answer to besides loopback; needed behind a reverse proxy
+    trusted_proxies: tuple[str, ...] = ()  # addresses whose X-Forwarded-For is believed
+    failed_keys_per_minute: float = 30.0  # by address
+    most_connections: int = 2000
+
+
+class _Server(uvicorn.Server):
+    # Signals belong to whoever handed in `stop`.
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+class _ToStructlog(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        log.log(record.levelno, "serve.http_said", said=record.getMessage(), exc_info=record.exc_info)
+
+
+async def serve(
+    settings: ServeSettings, stop: asyncio.Event, *, listen: socket.socket | None = None, clock: Clock | None = None
+) -> None:
+    """Answer until `stop` is set. `listen` is a bound socket to use instead of host and port.
+
+    Raises Misconfigured (a taken port, a lost pepper, a tape of another format) and Damaged.
+    """
+    clock = clock or SystemClock()
+    sock = listen or _bind(settings)
+    # Accepted sockets inherit it. Without it an answer in two pieces waits 40 ms for the client's delayed ACK.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    keys = KeyStore(settings.keys or settings.data, clock)
+    try:
+        limits = Limits(clock, failed_per_minute=settings.failed_keys_per_minute)
+        parts = rest.Parts(keys, limits, Control(settings.data / "record.sock"), hosts=_hosts(settings))
+        server = _Server(_uvicorn_config(rest.build(parts), settings))
+        async with asyncio.TaskGroup() as tasks:
+            follower = tasks.create_task(_follow(settings.data / "tape", parts, clock, stop), name="serve:live")
+            tasks.create_task(server.serve(sockets=[sock]), name="serve:http")
+            host, port = sock.getsockname()[:2]
+            log.info("serve.started", address=f"http://{host}:{port}")
+            await stop.wait()
+            server.should_exit = True
+            await follower
+    finally:
+        keys.close()
+        sock.close()
+    log.info("serve.stopped")
+
+
+def _bind(settings: ServeSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((settings.host, settings.port))
+    except OSError as error:
+        sock.close()
+        raise Misconfigured(f"{settings.host}:{settings.port}: {error.strerror}", hint="--port 8878") from error
+    return sock
+
+
+def _hosts(settings: ServeSettings) -> frozenset[str] | None:
+    # Bound to loopback, only loopback's names; elsewhere any, unless names are given.
+    if settings.host in LOOPBACK_HOSTS:
+        return LOOPBACK_HOSTS | {host.lower() for host in settings.hosts}
+    return LOOPBACK_HOSTS | {settings.host, *(host.lower() for host in settings.hosts)} if settings.hosts else None
+
+
+def _uvicorn_config(app: object, settings: ServeSettings) -> uvicorn.Config:
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [], False
+    logging.getLogger("uvicorn.error").addHandler(_ToStructlog(logging.WARNING))
+    return uvicorn.Config(
+        app,  # pyright: ignore[reportArgumentType]
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        limit_concurrency=settings.most_connections,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=STOP_S,
+    )
+
+
+async def _follow(folder: Path, parts: rest.Parts, clock: Clock, stop: asyncio.Event) -> None:
+    reader = await _open(folder, stop)
+    if reader is None:
+        return
+    directory = TapeDirectory(folder)
+    try:
+        live = Live(reader, clock)
+        live.sync()
+        parts.queries = Queries(live, directory, clock)
+        parts.alive = lambda: clock.monotonic_ns() - live.polled_ns < STUCK_NS
+        log.info("serve.tape_opened", first=reader.first, end=reader.end, sample=reader.meta.sample)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(live.run(stop), name="serve:tail")
+            tasks.create_task(_flush_keys(parts.keys, stop), name="serve:keys")
+    finally:
+        parts.queries = None
+        directory.close()
+
+
+async def _open(folder: Path, stop: asyncio.Event) -> Reader | None:
+    # The recorder makes the tape; until then there is nothing to answer from, and that is no fault.
+    told = False
+    while not stop.is_set():
+        if (folder / "tape.json").exists() and (folder / "head").exists():
+            return await asyncio.to_thread(Reader, folder)
+        if not told:
+            told = True
+            log.warning("serve.waiting_for_tape", folder=str(folder), hint="ticktape up")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), WAIT_S)
+    return None
+
+
+async def _flush_keys(keys: KeyStore, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        keys.flush_if_due()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), 1.0)
+
+
+async def _main(settings: ServeSettings) -> None:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await serve(settings, stop)
+
+
+def main(settings: ServeSettings) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    uvloop.run(_main(settings))

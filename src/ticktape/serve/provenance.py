@@ -1,0 +1,180 @@
+"""Where an answer comes from and what it lacks: positions, sources, flags, gaps in range, freshness."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypedDict
+
+import numpy as np
+
+from ticktape.clock import Clock
+from ticktape.errors import UnknownSymbol
+from ticktape.model.instruments import Instrument
+from ticktape.model.records import MARKET_KINDS, Channel, Records
+from ticktape.serve import answers as a
+from ticktape.serve.encode import flag_names
+from ticktape.serve.live import Live
+from ticktape.serve.readers.gaps import FOREVER_NS, Gap
+from ticktape.tape.directory import TapeDirectory
+from ticktape.tape.kernels import CHAIN_OTHER, CHAINS
+from ticktape.tape.reader import Found
+
+
+class Common(TypedDict):
+    """What every answer says, the whole system's too."""
+
+    as_of_position: int
+    sample: bool
+
+
+class Base(Common):
+    """The fields of `answers.Provenance`, to be spread into an answer."""
+
+    positions: a.Positions
+    source: list[str]
+    flags: list[str]
+    gaps: list[a.GapRow]
+    freshness: a.Freshness
+    missing: list[str]
+
+
+class Part(NamedTuple):
+    """What one instrument brings to an answer."""
+
+    instrument: Instrument
+    found: Found
+
+
+class Provenance:
+    """Says of records where they come from, by the live state and the directory."""
+
+    def __init__(self, live: Live, directory: TapeDirectory, clock: Clock) -> None:
+        self._live = live
+        self._directory = directory
+        self._clock = clock
+        self._sources: dict[int, str] = {0: "ticktape"}
+
+    def common(self) -> Common:
+        """Return what every answer says."""
+        return {"as_of_position": self._live.reader.end, "sample": self._live.reader.meta.sample}
+
+    def of(self, parts: Sequence[Part], channels: Sequence[Channel], what: str) -> Base:
+        """Return the provenance of rows that were found as they stand on the tape; `what` names a row."""
+        filled = [part for part in parts if len(part.found.records)]
+        flags = 0
+        for part in filled:
+            flags |= int(np.bitwise_or.reduce(part.found.records["flags"]))
+        return {
+            **self.common(),
+            "positions": positions_of([part.found for part in filled]),
+            "source": self.source_names(part.found.records for part in filled),
+            "flags": list(flag_names(flags)),
+            "gaps": [self.gap_row(g) for part in parts for g in self._gaps_of(part, channels)],
+            "freshness": self.stalest([part.instrument for part in parts]),
+            "missing": [
+                f"no {what} of {part.instrument.symbol} on the tape" for part in parts if not len(part.found.records)
+            ]
+            + self.unread(),
+        }
+
+    def unread(self) -> list[str]:
+        """Return what an answer lacks while a long tape is still being read after a start."""
+        behind = self._live.behind
+        return [f"bars and gaps are being read from the tape: {behind} records to go"] if behind else []
+
+    # -- sources -----------------------------------------------------------------------------------
+
+    def names(self, records: Records) -> dict[int, str]:
+        """Return the names of the sources that wrote these records, by id."""
+        ids = set(records["source"].tolist())
+        return {number: self.source_name(number) for number in ids}
+
+    def source_names(self, several: Iterable[Records]) -> list[str]:
+        """Return the names of the sources that wrote any of these records, sorted."""
+        ids = {number for records in several for number in records["source"].tolist()}
+        return sorted(self.source_name(number) for number in ids)
+
+    def source_name(self, number: int) -> str:
+        """Return a source's name; 0 is ticktape itself."""
+        if number not in self._sources:
+            self.read_sources()
+        return self._sources.get(number, f"source-{number}")
+
+    def read_sources(self) -> dict[int, str]:
+        """Read the names of the sources again and return them by id."""
+        self._sources |= {row.id: row.name for row in self._directory.sources()}
+        return self._sources
+
+    # -- freshness ---------------------------------------------------------------------------------
+
+    def freshness(self, instrument_id: int) -> a.Freshness:
+        """Return how old the newest market record of an instrument is, of any kind."""
+        reader, key = self._live.reader, instrument_id * CHAINS
+        places = [p for p in reader.heads[key : key + CHAIN_OTHER].tolist() if p >= reader.first]
+        last = [reader.records[place - reader.base] for place in places]
+        last = [record for record in last if record["kind"] in MARKET_KINDS]  # a damaged place was voided
+        if not last:
+            return a.Freshness(None, None, None)
+        ts_recv = max(int(record["ts_recv"]) for record in last)
+        return a.Freshness(max(int(record["ts_event"]) for record in last), ts_recv, self.age_s(ts_recv))
+
+    def stalest(self, instruments: Iterable[Instrument]) -> a.Freshness:
+        """Return the freshness of the instrument that has been silent longest: an answer is as fresh as that."""
+        return min((self.freshness(i.id) for i in instruments), key=lambda f: f.last_ts_recv or 0)
+
+    def newest(self) -> a.Freshness:
+        """Return how old the newest market record of any source is."""
+        tallies = self._live.board.tallies
+        ts_recv = int(tallies["last_ts_recv"].max())
+        if not ts_recv:
+            return a.Freshness(None, None, None)
+        return a.Freshness(int(tallies["last_ts_event"].max()), ts_recv, self.age_s(ts_recv))
+
+    def age_s(self, ts_recv: int) -> float:
+        """Return seconds since a time of our clock, never below zero."""
+        return round(max(self._clock.now_ns() - ts_recv, 0) / 1e9, 3)
+
+    # -- gaps --------------------------------------------------------------------------------------
+
+    def _gaps_of(self, part: Part, channels: Sequence[Channel]) -> list[Gap]:
+        records = part.found.records
+        start = int(records["ts_event"].min()) if len(records) else 0
+        return self.gaps_since(part.instrument.id, start, channels, set(records["source"].tolist()))
+
+    def gaps_since(
+        self, instrument_id: int, start_ns: int, channels: Sequence[Channel], source_ids: Iterable[int]
+    ) -> list[Gap]:
+        """Return the gaps of an instrument's channels from a time until now."""
+        return self._live.gaps.within(instrument_id, start_ns, FOREVER_NS, channels, source_ids)
+
+    def gap_row(self, gap: Gap) -> a.GapRow:
+        """Return a gap as it is answered."""
+        return a.GapRow(
+            gap_id=gap.gap_id,
+            state=gap.state.name.lower(),
+            cause=gap.cause.name.lower(),
+            channel=gap.channel.name.lower(),
+            instrument_id=gap.instrument_id,
+            symbol=self._symbol(gap.instrument_id),
+            source=self.source_name(gap.source_id),
+            start=gap.start_ns,
+            end=None if gap.end_ns == FOREVER_NS else gap.end_ns,
+            first_missing=gap.first_missing,
+            last_missing=gap.last_missing,
+            ts_recv=gap.ts_recv,
+            position=gap.position,
+        )
+
+    def _symbol(self, instrument_id: int) -> str | None:
+        if instrument_id == 0:
+            return None
+        try:
+            return self._directory.by_id(instrument_id).symbol
+        except UnknownSymbol:
+            return f"instrument-{instrument_id}"
+
+
+def positions_of(found: Iterable[Found]) -> a.Positions:
+    """Return the first and last place of records that were found."""
+    ends = [(int(f.positions[0]), int(f.positions[-1])) for f in found if len(f.positions)]
+    return a.Positions(min(e[0] for e in ends), max(e[1] for e in ends)) if ends else a.Positions(None, None)

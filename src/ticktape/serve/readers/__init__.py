@@ -1,0 +1,1 @@
+"""State kept by following the tape: bars, gaps, the board of sources."""

@@ -1,0 +1,1 @@
+"""Simulated venues: real servers that speak the real protocols on loopback."""

@@ -1,0 +1,1 @@
+"""Binance's public CSV archives (data.binance.vision) as a source. github.com/binance/binance-public-data."""

@@ -1,0 +1,209 @@
+"""Binance frames -> records, by columns: one typed decode a frame, then arrays. No I/O, no clock.
+
+web-socket-streams.md: trade, aggTrade, bookTicker, depthUpdate, bare (`/ws`) or wrapped (`/stream`), and
+the answers to control messages. A frame of `<symbol>@depthSnapshot` is ours: connect.py wraps the REST
+order book in it, so that a raw capture replays the same books.
+
+Nothing the venue sends raises here: what cannot be a record becomes a Bad with msgspec's own sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from ticktape.model.records import BadReason, Ints, Records
+from ticktape.model.symbols import shown
+from ticktape.sources.binance import columns
+from ticktape.sources.binance import messages as wire
+from ticktape.sources.binance.columns import Diff, Rows, Snapshot
+from ticktape.sources.binance.names import Names, unknown
+from ticktape.sources.contract import Bad
+
+MAX_FRAME_BYTES = 4 << 20  # a snapshot of 5000 levels a side is 0.3 MB
+MILLISECOND_NS, MICROSECOND_NS = 1_000_000, 1_000
+SNAPSHOT_STREAM = "@depthSnapshot"
+
+_WRAPPED = b'{"stream'
+_DATA = b'","data":'
+_TICKER = b'{"u":'
+_CLOSING = ord("}")
+MOST_HEADS = 10_000
+_PLAIN_HEADS: set[bytes] = set()  # `{"stream":"btcusdt@trade` and so on, looked at once
+
+
+class Parsed(NamedTuple):
+    """What a list of frames holds, in arrival order."""
+
+    records: Records
+    bad: list[Bad]
+    diffs: list[Diff]
+    snapshots: list[Snapshot]
+    control: list[wire.Answer | wire.Shutdown]
+
+
+class Refused(Exception):
+    """A message that cannot be a record: the reason and the sentence."""
+
+    def __init__(self, reason: BadReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+# What a typed decoder, or the look at a frame before it, can raise for bytes of any kind.
+_FAULTS = (msgspec.MsgspecError, UnicodeError, RecursionError, Refused)
+
+
+class _Sorting:
+    """The messages of one call by kind. `kinds` maps the first 8 bytes Binance writes to a decoder."""
+
+    def __init__(self, names: Names) -> None:
+        self.names = names
+        self.trades: Rows[wire.Trade] = Rows()
+        self.agg_trades: Rows[wire.AggTrade] = Rows()
+        self.tickers: Rows[wire.BookTicker] = Rows()
+        self.depths: Rows[wire.DepthUpdate] = Rows()
+        self.snapshots: Rows[wire.DepthSnapshot] = Rows()
+        self.bad: columns.Faults = {}
+        self.control: list[wire.Answer | wire.Shutdown] = []
+        self.kinds: dict[bytes, tuple[Callable[[bytes], Any], Rows[Any]]] = {
+            b'{"e":"tr': (wire.decode_trade, self.trades),
+            b'{"e":"ag': (wire.decode_agg_trade, self.agg_trades),
+            b'{"e":"de': (wire.decode_depth_update, self.depths),
+        }
+        self.events: dict[str, tuple[Callable[[bytes], Any], Rows[Any]]] = {
+            "trade": self.kinds[b'{"e":"tr'],
+            "aggTrade": self.kinds[b'{"e":"ag'],
+            "depthUpdate": self.kinds[b'{"e":"de'],
+        }
+
+    def sort(self, frames: Sequence[bytes]) -> None:
+        """Decode every frame as Binance spells it; anything else goes the slow way."""
+        kinds, slots, ticker = (self.kinds, self.names.slots, (wire.decode_book_ticker, self.tickers))
+        plain = b"".join(frames).isascii() and max(map(len, frames), default=0) <= MAX_FRAME_BYTES
+        for at, frame in enumerate(frames):
+            try:
+                payload = _unwrapped(frame) if frame.startswith(_WRAPPED) else frame
+                kind = kinds.get(payload[:8]) or (ticker if payload.startswith(_TICKER) else None)
+                if kind is None or not plain:
+                    self._other(at, frame)
+                    continue
+                message = kind[0](payload)
+                slot = slots.get(message.s)
+                kind[1].add(at, message, self._slot(message.s) if slot is None else slot)
+            except _FAULTS as fault:
+                self.bad[at] = _why(fault)
+
+    def _slot(self, symbol: str) -> int:
+        slot = self.names.find(symbol)
+        if slot is None:
+            raise Refused(BadReason.UNKNOWN_SYMBOL, unknown(symbol))
+        return slot
+
+    def _other(self, at: int, frame: bytes) -> None:
+        """Take a frame that is spelled in another way, is not market data, or is not what it should be."""
+        if len(frame) > MAX_FRAME_BYTES:
+            raise Refused(BadReason.TOO_LARGE, f"{len(frame)} bytes, at most {MAX_FRAME_BYTES}")
+        frame.decode()  # msgspec does not look into what it skips
+        peek, stream, payload = wire.decode_peek(frame), "", frame
+        if peek.stream is not msgspec.UNSET:
+            wrapper = wire.decode_wrapper(frame)
+            stream, payload = wrapper.stream, bytes(wrapper.data)
+            peek = wire.decode_peek(payload)
+        if peek.e is not msgspec.UNSET:
+            self._event(at, peek.e, payload)
+        elif peek.last_update_id is not msgspec.UNSET:
+            self._snapshot(at, stream, payload)
+        elif peek.u is not msgspec.UNSET:
+            ticker = wire.decode_book_ticker(payload)
+            self.tickers.add(at, ticker, self._slot(ticker.s))
+        elif peek.result is not msgspec.UNSET or peek.code is not msgspec.UNSET:
+            self._answer(payload)
+        else:
+            raise Refused(BadReason.UNKNOWN_MESSAGE, "binance: neither an event nor an answer")
+
+    def _event(self, at: int, event: str, payload: bytes) -> None:
+        if event == "serverShutdown":
+            self.control.append(wire.decode_shutdown(payload))
+            return
+        if event not in self.events:
+            raise Refused(BadReason.UNKNOWN_MESSAGE, f"binance: unknown event type '{shown(event)}'")
+        decode, rows = self.events[event]
+        message = decode(payload)
+        rows.add(at, message, self._slot(message.s))
+
+    def _snapshot(self, at: int, stream: str, payload: bytes) -> None:
+        """Take a REST order book: named by our wrapper, or bare where only one symbol can be meant."""
+        if stream and not stream.endswith(SNAPSHOT_STREAM):
+            raise Refused(
+                BadReason.UNKNOWN_MESSAGE, f"binance: partial books are not recorded: {shown(stream)}"
+            )
+        symbol = stream.removesuffix(SNAPSHOT_STREAM).upper() or self.names.only()
+        if symbol is None:
+            raise Refused(
+                BadReason.UNKNOWN_SYMBOL, "binance: an order book that does not say of which symbol"
+            )
+        self.snapshots.add(at, wire.decode_depth_snapshot(payload), self._slot(symbol))
+
+    def _answer(self, payload: bytes) -> None:
+        answer = wire.decode_answer(payload)
+        self.control.append(answer)
+        if answer.code is not msgspec.UNSET:
+            raise Refused(BadReason.VENUE_ERROR, f"binance: error {answer.code}: {shown(answer.msg, 200)}")
+
+
+def normalise(frames: Sequence[bytes], ts_recv: int | Ints, names: Names, unit_ns: int) -> Parsed:
+    """Return what the frames hold; records are in arrival order, the messages' kinds mixed.
+
+    ts_recv ns UTC, one for all frames or one for each; unit_ns is the venue's time unit on this connection.
+    """
+    sorting = _Sorting(names)
+    sorting.sort(frames)
+    bad = sorting.bad
+    stamps = np.broadcast_to(np.asarray(ts_recv, np.int64), len(frames))
+    blocks = [
+        columns.trades(sorting.trades, names, unit_ns, bad) if sorting.trades.at else None,
+        columns.agg_trades(sorting.agg_trades, names, unit_ns, bad) if sorting.agg_trades.at else None,
+        columns.quotes(sorting.tickers, names, stamps, bad) if sorting.tickers.at else None,
+        columns.depths(sorting.depths, names, unit_ns, bad) if sorting.depths.at else None,
+    ]
+    records, ats = columns.merged([block for block in blocks if block is not None])
+    records["ts_recv"] = stamps[ats]
+    return Parsed(
+        records=records,
+        diffs=columns.diffs(sorting.depths, names, ats, bad) if sorting.depths.at else [],
+        snapshots=columns.snapshots(sorting.snapshots, names, stamps, ats, bad),
+        control=sorting.control,
+        bad=[Bad(reason, detail, frames[at]) for at, (reason, detail) in sorted(bad.items())],
+    )
+
+
+def _unwrapped(frame: bytes) -> bytes:
+    """Return the payload of a wrapper spelled exactly as Binance does, else the frame as it is."""
+    cut = frame.find(_DATA, 11, 90)
+    head = frame[:cut]
+    if frame[-1] != _CLOSING or cut < 0:
+        return frame
+    if head not in _PLAIN_HEADS:
+        if head[8:11] != b'":"' or b'"' in head[11:] or b"\\" in head:
+            return frame
+        if len(_PLAIN_HEADS) < MOST_HEADS:
+            _PLAIN_HEADS.add(head)
+    return frame[cut + 9 : -1]
+
+
+def _why(fault: Exception) -> tuple[BadReason, str]:
+    """Return the reason and the sentence for what a decoder raised."""
+    detail = shown(str(fault), 300)
+    if isinstance(fault, Refused):
+        return fault.reason, str(fault)
+    if not isinstance(fault, msgspec.ValidationError):
+        return BadReason.NOT_JSON, detail
+    if detail.startswith("Invalid value") and detail.endswith("$.e`"):
+        return BadReason.UNKNOWN_MESSAGE, f"binance: unknown event type: {detail}"
+    if ">=" not in detail and "<=" not in detail:
+        return BadReason.WRONG_TYPE, detail
+    return (BadReason.BAD_TIME if detail.endswith(("$.E`", "$.T`")) else BadReason.OUT_OF_RANGE), detail

@@ -1,0 +1,1 @@
+"""Recorded frame files as a source: a day played again is just another source."""

@@ -1,0 +1,184 @@
+"""API keys: nothing in the store opens anything, and one path for right and wrong (X1, X2)."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from ticktape.clock import ManualClock
+from ticktape.errors import BadInput, BadSymbol, Misconfigured
+from ticktape.serve import keys
+from ticktape.serve.keys import BadKey, Forbidden, KeyStore, Scope
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(1_000_000_000_000)
+
+
+def test_a_key_opens_until_it_is_revoked(tmp_path: Path, clock: ManualClock) -> None:
+    store = KeyStore(tmp_path, clock)
+    made = store.create("laptop", ["realtime"], symbols=["BTCUSDT", "/ES"])
+    assert made.key.startswith(f"tt_{made.info.prefix}_")
+    assert store.check(f"Bearer {made.key}") == made.info
+    assert store.check(f"bearer {made.key}").symbols == {"BTCUSDT", "/ES"}
+    store.revoke(f"tt_{made.info.prefix}")
+    with pytest.raises(BadKey):
+        store.check(f"Bearer {made.key}")
+    store.close()
+
+
+def test_a_dump_of_the_store_contains_no_usable_key(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path)
+    made = [store.create(f"k{n}", ["realtime"]).key for n in range(5)]
+    dump = "\n".join(sqlite3.connect(tmp_path / "keys.sqlite").iterdump())
+    files = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    for key in made:
+        assert key[12:] not in dump
+        assert key[12:].encode() not in files
+        # What the dump does hold of a key - its prefix and its digest - opens nothing.
+        digest = store._rows[key[3:11]].digest.hex()
+        for guess in (f"tt_{key[3:11]}_{digest[:43]}", f"tt_{key[3:11]}", digest):
+            with pytest.raises(BadKey):
+                store.check(f"Bearer {guess}")
+    store.close()
+
+
+def test_another_pepper_makes_every_key_worthless(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path)
+    key = store.create("k", ["realtime"]).key
+    store.close()
+    (tmp_path / "pepper").write_bytes(os.urandom(32))
+    store = KeyStore(tmp_path)
+    with pytest.raises(BadKey):
+        store.check(f"Bearer {key}")
+    store.close()
+
+
+def test_a_lost_pepper_is_said_and_not_replaced(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path)
+    store.create("k", ["realtime"])
+    store.close()
+    (tmp_path / "pepper").unlink()
+    with pytest.raises(Misconfigured, match="is gone"):
+        KeyStore(tmp_path)
+    assert not (tmp_path / "pepper").exists()
+
+
+def test_the_secrets_are_readable_by_their_owner_only(tmp_path: Path) -> None:
+    KeyStore(tmp_path).close()
+    assert (tmp_path / "pepper").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "keys.sqlite").stat().st_mode & 0o077 == 0
+    (tmp_path / "pepper").chmod(0o644)
+    with pytest.raises(Misconfigured, match="read by others"):
+        KeyStore(tmp_path)
+
+
+def test_digests_are_compared_in_one_place_and_in_constant_time() -> None:
+    source = inspect.getsource(keys)
+    assert source.count("hmac.compare_digest(") == 1
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Compare):
+            assert "digest" not in ast.unparse(node), ast.unparse(node)
+
+
+def test_every_header_right_or_wrong_is_digested_and_compared_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = KeyStore(tmp_path)
+    made = store.create("k", ["realtime"])
+    known, right = made.info.prefix, f"Bearer {made.key}"
+    seen: list[int] = []
+    compare = keys.hmac.compare_digest
+    monkeypatch.setattr(keys.hmac, "compare_digest", lambda a, b: seen.append(len(b)) or compare(a, b))
+    wrong = [
+        None,
+        "",
+        "Bearer",
+        "Basic abc",
+        f"Bearer tt_{known}_{'A' * 43}",
+        f"Bearer tt_00000000_{'A' * 43}",
+        "Bearer ü",
+    ]
+    for header in [*wrong, f"Bearer tt_{known}_{'é' * 43}", f"Bearer {'x' * 10_000}"]:
+        with pytest.raises(BadKey, match="no valid API key"):
+            store.check(header)
+    store.check(right)
+    assert seen == [32] * 10
+    store.close()
+
+
+def test_a_revoke_in_another_process_holds_at_the_next_check(tmp_path: Path) -> None:
+    serving, command = KeyStore(tmp_path), KeyStore(tmp_path)
+    made = command.create("k", ["realtime"])
+    serving.check(f"Bearer {made.key}")
+    command.revoke(made.info.prefix)
+    with pytest.raises(BadKey):
+        serving.check(f"Bearer {made.key}")
+    serving.close()
+    command.close()
+
+
+def test_a_key_expires(tmp_path: Path, clock: ManualClock) -> None:
+    store = KeyStore(tmp_path, clock)
+    made = store.create("k", ["realtime"], expires_s=60)
+    store.check(f"Bearer {made.key}")
+    clock.advance(60_000_000_000)
+    with pytest.raises(BadKey):
+        store.check(f"Bearer {made.key}")
+    store.close()
+
+
+def test_last_use_is_kept(tmp_path: Path, clock: ManualClock) -> None:
+    store = KeyStore(tmp_path, clock)
+    made = store.create("k", ["realtime"])
+    assert made.info.last_used_ns is None
+    clock.advance(5_000_000_000)
+    store.check(f"Bearer {made.key}")
+    store.close()
+    store = KeyStore(tmp_path, clock)
+    assert store.list()[0].last_used_ns == clock.wall_ns()
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "scopes", "symbols", "error"),
+    [
+        ("", ["realtime"], None, BadInput),
+        ("a\nb", ["realtime"], None, BadInput),
+        ("k", [], None, BadInput),
+        ("k", ["everything"], None, BadInput),
+        ("k", ["realtime"], ["../x"], BadSymbol),
+    ],
+)
+def test_what_makes_no_sense_makes_no_key(
+    tmp_path: Path, name: str, scopes: list[str], symbols: list[str] | None, error: type[Exception]
+) -> None:
+    store = KeyStore(tmp_path)
+    with pytest.raises(error):
+        store.create(name, scopes, symbols)
+    assert store.list() == []
+    store.close()
+
+
+def test_revoking_a_key_nobody_has_is_said(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path)
+    with pytest.raises(BadInput, match="no key"):
+        store.revoke("tt_zzzzzzzz")
+    store.close()
+
+
+def test_a_scope_grants_itself_and_nothing_else(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path)
+    for scope in Scope:
+        key = store.create("k", [scope]).info
+        key.require([scope])
+        for other in set(Scope) - {scope}:
+            with pytest.raises(Forbidden, match=other):
+                key.require([other])
+    store.close()

@@ -1,0 +1,46 @@
+"""Rates: a burst, then a steady pace; bounded whoever asks."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ticktape.clock import ManualClock
+from ticktape.serve.limits import Buckets, Limits, TooMany
+
+
+@given(st.lists(st.integers(0, 400_000_000), max_size=300))
+def test_no_more_than_the_burst_and_the_rate_ever_pass(pauses: list[int]) -> None:
+    clock = ManualClock(0)
+    buckets, per_s, burst, passed = Buckets(clock), 10.0, 5.0, 0
+    for pause in pauses:
+        clock.advance(pause)
+        passed += buckets.take("k", per_s, burst) == 0.0
+    assert passed <= burst + per_s * clock.monotonic_ns() / 1e9 + 1e-6
+
+
+def test_after_the_wait_it_says_there_is_one_token() -> None:
+    clock = ManualClock(0)
+    buckets = Buckets(clock)
+    assert [buckets.take("k", 4.0, 2.0) for _ in range(3)] == [0.0, 0.0, 0.25]
+    clock.advance(250_000_000)
+    assert buckets.take("k", 4.0, 2.0) == 0.0
+    assert buckets.take("k", 4.0, 2.0) == 0.25
+    assert buckets.take("other", 4.0, 2.0) == 0.0
+
+
+def test_memory_is_bounded_however_many_ask() -> None:
+    buckets = Buckets(ManualClock(0), most=100)
+    for n in range(10_000):
+        buckets.take(f"10.0.{n >> 8}.{n & 255}", 1.0, 1.0)
+    assert len(buckets) == 100
+
+
+def test_one_ipv6_network_is_one_asker() -> None:
+    limits = Limits(ManualClock(0), failed_per_minute=2)
+    limits.failed("2001:db8::1")
+    limits.failed("2001:db8::2")
+    with pytest.raises(TooMany):
+        limits.failed("2001:db8::3")
+    limits.failed("2001:db8:0:1::3")

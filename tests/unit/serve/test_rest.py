@@ -1,0 +1,236 @@
+"""The REST door over a real server: what each route answers, and to whom."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from fastapi.routing import APIRoute
+from serve_support import MS, SECOND, T0, House, serving, until
+
+from ticktape.model.records import GapState, Status
+from ticktape.serve import answers as a
+from ticktape.serve.control import Control
+from ticktape.serve.doors import docs, rest
+from ticktape.serve.doors.examples import EXAMPLES
+from ticktape.serve.doors.gate import PUBLIC
+from ticktape.serve.keys import KeyStore, Scope
+from ticktape.serve.limits import Limits
+
+READS = [
+    ("/api/v1/ticks/realtime?symbols=BTCUSDT&limit=2", a.Ticks),
+    ("/api/v1/quotes/latest/BTCUSDT", a.LatestQuote),
+    ("/api/v1/quotes/history/BTCUSDT?limit=2", a.Quotes),
+    ("/api/v1/ohlc/BTCUSDT?timeframe=1s&limit=2", a.Ohlc),
+    ("/api/v1/ohlc/latest/BTCUSDT", a.OhlcLatest),
+    ("/api/v1/gaps", a.GapsAnswer),
+    ("/api/v1/status", a.StatusAnswer),
+    ("/api/v1/instruments", a.Instruments),
+    ("/api/v1/sources", a.SourcesAnswer),
+]
+ROW_FIELDS = {"ticks": list[a.Tick], "quotes": list[a.Quote], "bars": list[a.Bar], "quote": a.Quote, "trade": a.Tick}
+
+
+def furnish(house: House) -> None:
+    """Give the tape one of everything."""
+    btc = house.enrol("BTCUSDT")
+    house.status(Status.RECORDER_UP, source=0)
+    house.status(Status.SOURCE_UP)
+    house.trades(btc, 2)
+    house.gap(btc.id, GapState.CLOSED, start=T0 + MS, duration_ns=400 * MS, ids=(3, 41))
+    house.trades(btc, 2, T0 + SECOND, 42)
+    house.quotes(btc, 2, T0 + SECOND)
+    house.clock.advance(SECOND + 31 * MS)
+
+
+def hold_to_type(body: Any, kind: type[msgspec.Struct]) -> None:
+    """Check an answer, rows included, against its declared type: no field more, none less."""
+    assert set(body) == set(kind.__struct_fields__)
+    for name, rows in ROW_FIELDS.items():
+        if name in body:
+            msgspec.convert(body[name], rows, strict=False)
+    for bar in body.get("timeframes", {}).values():
+        msgspec.convert(bar, a.Bar, strict=False)
+    plain = {k: v for k, v in body.items() if k not in {*ROW_FIELDS, "timeframes", "record", "instruments"}}
+    for name, value in plain.items():
+        hint = msgspec.inspect.type_info(kind)
+        field = next(f for f in hint.fields if f.name == name)  # type: ignore[attr-defined]
+        assert field.required, name
+        assert value is not None, name
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("target", "kind"), READS)
+async def test_every_read_answers_its_declared_type(house: House, target: str, kind: type[msgspec.Struct]) -> None:
+    furnish(house)
+    async with serving(house) as client:
+        answer = await until(lambda: client.get(target), 200)
+    assert answer.headers["content-type"] == "application/json"
+    hold_to_type(answer.json(parse_float=Decimal), kind)
+
+
+@pytest.mark.asyncio
+async def test_numbers_on_the_wire_are_exact_json_numbers(house: House) -> None:
+    furnish(house)
+    async with serving(house) as client:
+        answer = await until(lambda: client.get("/api/v1/ticks/realtime?symbols=BTCUSDT&limit=1"), 200)
+    assert '"price":65432.11,"size":0.12345,"venue_id":43' in answer.text
+    assert f'"ts_event":{T0 + SECOND + MS},"ts_recv":{T0 + SECOND + 2 * MS}' in answer.text
+    assert answer.json()["freshness"]["age_s"] == 0.029
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("symbol", ["/ES", "BRK/B", ".SPXW240119P4975", "NQ=F", "^VIX", "/NQZ26:XCME", "latest"])
+async def test_odd_symbols_come_back_as_they_were_asked_for(house: House, symbol: str) -> None:
+    house.trades(house.enrol(symbol), 1)
+    house.quotes(house.enrol(symbol), 1)
+    encoded = "".join(c if c.isalnum() else f"%{ord(c):02X}" for c in symbol)
+    async with serving(house) as client:
+        await until(lambda: client.get("/api/v1/status"), 200)
+        for said in (symbol.replace("^", "%5E"), encoded):
+            for path in (
+                "quotes/latest/",
+                "quotes/history/",
+                "ohlc/",
+                "ohlc/latest/",
+                "gaps?symbol=",
+                "ticks/realtime?symbols=",
+            ):
+                status, body = await client.exactly(f"/api/v1/{path}{said}")
+                assert status == 200, (path, said, body)
+                found = json.loads(body)
+                assert found.get("symbol", symbol) == symbol
+                assert [part["symbol"] for part in found.get("symbols", ())] in ([], [symbol])
+
+
+# -- who may -------------------------------------------------------------------------------------
+
+
+def app_of(house: House) -> Any:
+    keys = KeyStore(house.data, house.clock)
+    app = rest.build(rest.Parts(keys, Limits(house.clock), Control(house.data / "record.sock")))
+    keys.close()
+    return app
+
+
+def needs_of(route: APIRoute) -> list[rest.Needs]:
+    return [d.call for d in route.dependant.dependencies if isinstance(d.call, rest.Needs)]
+
+
+def concrete(route: APIRoute) -> str:
+    return route.path.replace("{symbol:path}", "BTCUSDT").replace("{name}", "binance")
+
+
+def test_every_route_is_public_by_name_or_names_its_scopes(house: House) -> None:
+    routes = [route for route in app_of(house).routes if isinstance(route, APIRoute)]
+    assert len(routes) == len(app_of(house).routes)  # nothing of another kind stands beside
+    for route in routes:
+        assert len(needs_of(route)) == (0 if route.path in PUBLIC else 1), route.path
+    assert {route.path for route in routes if not needs_of(route)} == PUBLIC
+
+
+@pytest.mark.asyncio
+async def test_without_a_key_nothing_is_answered_not_even_what_exists(house: House) -> None:
+    routes = [(method, concrete(r)) for r in app_of(house).routes for method in r.methods if r.path not in PUBLIC]
+    async with serving(house) as client:
+        client.headers.pop("Authorization")
+        for method, path in [*routes, ("GET", "/"), ("GET", "/api/v1/nothing"), ("DELETE", "/api/v1/status")]:
+            answer = await client.request(method, path)
+            assert (answer.status_code, answer.json()["error"]["code"]) in {(401, "bad_key"), (429, "too_many")}, path
+            assert answer.status_code == 429 or answer.headers["www-authenticate"].startswith("Bearer")
+        assert (await client.get("/healthz")).json() == {"ok": True}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("scope", list(Scope))
+async def test_each_scope_opens_its_routes_and_no_others(house: House, scope: Scope) -> None:
+    furnish(house)
+    routes = [r for r in app_of(house).routes if r.path not in PUBLIC]
+    async with serving(house) as client:
+        await until(lambda: client.get("/api/v1/status"), 200)
+        client.headers["Authorization"] = f"Bearer {house.key([scope])}"
+        for route in routes:
+            (method,) = route.methods
+            symbols = "?symbols=BTCUSDT" if route.path.endswith("realtime") else ""
+            answer = await client.request(
+                method, concrete(route) + symbols, content=b"{}" if method == "POST" else None
+            )
+            allowed = scope in needs_of(route)[0].scopes
+            expected = ({503} if method == "POST" else {200}) if allowed else {403}  # no recorder is running
+            assert answer.status_code in expected, (scope, route.path, answer.text)
+            if not allowed:
+                assert answer.json()["error"]["code"] == "forbidden"
+                assert "lacks scope" in answer.json()["error"]["message"]
+
+
+@pytest.mark.asyncio
+async def test_a_key_for_some_symbols_reads_no_others(house: House) -> None:
+    furnish(house)
+    house.trades(house.enrol("ETHUSDT"), 1)
+    async with serving(house, house.key(symbols=["ETHUSDT"])) as client:
+        await until(lambda: client.get("/api/v1/status"), 200)
+        for path in ("ticks/realtime?symbols=ETHUSDT,BTCUSDT", "quotes/latest/BTCUSDT", "quotes/history/BTCUSDT",
+                     "ohlc/BTCUSDT", "ohlc/latest/BTCUSDT", "gaps?symbol=BTCUSDT"):  # fmt: skip
+            assert (await client.get(f"/api/v1/{path}")).status_code == 403, path
+        assert (await client.get("/api/v1/ohlc/ETHUSDT")).status_code == 200
+        assert [i["symbol"] for i in (await client.get("/api/v1/instruments")).json()["instruments"]] == ["ETHUSDT"]
+        assert (await client.get("/api/v1/gaps")).json()["gaps"] == []
+
+
+@pytest.mark.asyncio
+async def test_a_key_revoked_by_another_process_is_refused_at_once(house: House) -> None:
+    made = house.keys.create("phone", ["realtime"])
+    async with serving(house, made.key) as client:
+        await until(lambda: client.get("/api/v1/status"), 200)
+        house.keys.revoke(made.info.prefix)
+        assert (await client.get("/api/v1/status")).status_code == 401
+
+
+# -- how often -----------------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+async def test_asking_too_often_is_429_and_says_when_to_come_back(house: House) -> None:
+    async with serving(house, house.key(per_s=4)) as client:
+        answers = [await client.get("/api/v1/nothing") for _ in range(5)]
+        assert [answer.status_code for answer in answers] == [404] * 4 + [429]
+        assert answers[-1].headers["retry-after"] == "1"
+        assert answers[-1].json()["error"]["code"] == "too_many"
+        house.clock.advance(250 * MS)
+        assert (await client.get("/api/v1/nothing")).status_code == 404
+
+
+@pytest.mark.asyncio
+async def test_bad_keys_are_held_back_and_good_ones_not_with_them(house: House) -> None:
+    async with serving(house, failed_keys_per_minute=3) as client:
+        wrong = {"Authorization": "Bearer tt_AAAAAAAA_" + "A" * 43}
+        assert [(await client.get("/api/v1/x", headers=wrong)).status_code for _ in range(5)] == [401] * 3 + [429] * 2
+        assert (await client.get("/api/v1/x")).status_code == 404
+
+
+# -- the document --------------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+async def test_the_document_has_every_route_with_an_example_and_needs_no_key(house: House) -> None:
+    async with serving(house) as client:
+        client.headers.pop("Authorization")
+        document = (await client.get("/openapi.json")).json()
+        page = await client.get("/docs")
+    assert page.status_code == 200
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "<script" not in page.text
+    assert len([m for methods in document["paths"].values() for m in methods]) == len(rest.routes(rest.Rest(None)))  # type: ignore[arg-type]
+    text = json.dumps(document)
+    for ref in set(part.split('"')[0] for part in text.split("#/components/schemas/")[1:]):
+        assert ref in document["components"]["schemas"], ref
+
+
+@pytest.mark.parametrize("route", [r for r in rest.routes(rest.Rest(None)) if r.answer], ids=lambda r: r.path)  # type: ignore[arg-type]
+def test_every_example_is_what_the_route_answers(route: rest.Route) -> None:
+    assert route.answer is not None
+    hold_to_type(EXAMPLES[route.path], route.answer)
+    assert docs.summary(route.handler)
