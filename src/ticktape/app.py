@@ -38,7 +38,8 @@ def source_maker(name: str, table: dict[str, Any]) -> SourceMaker:
     rest = dict(table)
     kind = rest.pop("kind", name)
     if kind not in _KINDS:
-        raise Misconfigured(f"sources.{name}: no kind '{kind}'; there are {', '.join(_KINDS)}", hint="see ADD_A_SOURCE.md")
+        known = ", ".join(_KINDS)
+        raise Misconfigured(f"sources.{name}: no kind '{kind}'; there are {known}", hint="see ADD_A_SOURCE.md")
     settings_type, make = _KINDS[kind]
     settings = convert(rest, settings_type, f"sources.{name}")
     return lambda directory: make(settings, directory, name)

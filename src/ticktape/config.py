@@ -91,12 +91,10 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise Misconfigured(f"{path}: {error.strerror}", hint="cp config.example.toml ticktape.toml") from None
     try:
-        read = msgspec.json.decode(data) if path.suffix == ".json" else msgspec.toml.decode(data)
-    except msgspec.DecodeError as error:
+        decode = msgspec.json.decode if path.suffix == ".json" else msgspec.toml.decode
+        return decode(data, type=dict[str, Any])
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise Misconfigured(f"{path}: {error}", hint="see config.example.toml") from None
-    if not isinstance(read, dict):
-        raise Misconfigured(f"{path}: not a table", hint="see config.example.toml")
-    return read
 
 
 def _overlay(found: dict[str, Any], environment: Mapping[str, str]) -> None:

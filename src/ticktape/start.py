@@ -62,8 +62,8 @@ def _port_free(config: Config) -> None:
         try:
             probe.bind((config.serve.host, config.serve.port))
         except OSError as error:
-            port = config.serve.port
-            raise Busy(f"port {port} on {config.serve.host}: {error.strerror}", hint=f"ticktape up --port {port + 1}") from None
+            where, port = config.serve.host, config.serve.port
+            raise Busy(f"port {port} on {where}: {error.strerror}", hint=f"ticktape up --port {port + 1}") from None
 
 
 def _replay(data: Path, config: Config, capture: Path, speed: float) -> Plan:

@@ -1,4 +1,4 @@
-"""Keeps the processes of one data folder alive: starts them in order, restarts what dies, stops in the order of the data."""
+"""Keeps the processes of one data folder alive: starts them, restarts what dies, stops in the order of the data."""
 
 from __future__ import annotations
 

@@ -36,9 +36,7 @@ from ticktape.sources.contract import Bad, Batch, Source, Watched
 
 pytestmark = pytest.mark.timeout(60)
 
-REAL_CAPTURE = (
-    Path(__file__).parents[3] / "shared" / "fixtures" / "binance" / "hftbacktest_spot_btcusdt_20240808.gz"
-)
+REAL_CAPTURE = Path(__file__).parents[3] / "shared" / "fixtures" / "binance" / "hftbacktest_spot_btcusdt_20240808.gz"
 needs_real_capture = pytest.mark.skipif(
     not REAL_CAPTURE.exists(),
     reason="the real capture is not committed; expected in ../shared/fixtures/binance",
@@ -250,9 +248,7 @@ async def test_a_jump_of_update_ids_is_told_and_the_book_comes_back_exact() -> N
         market.move(1)
         await market.agrees(tape)
 
-    assert [(watched, cause) for watched, cause, _ in tape.gaps] == [
-        (Watched(1, Channel.BOOK), GapCause.BOOK_SYNC)
-    ]
+    assert [(watched, cause) for watched, cause, _ in tape.gaps] == [(Watched(1, Channel.BOOK), GapCause.BOOK_SYNC)]
     book = tape.records(Kind.BOOK)
     jumps = book[(book["flags"] & Flag.AFTER_GAP > 0) & (book["flags"] & Flag.SNAPSHOT == 0)]
     assert len(jumps) in (1, 2)  # the jump, and the first diff where it came before the first snapshot
@@ -530,9 +526,7 @@ async def test_a_paced_stream_arrives_whole_and_in_batches() -> None:
 @pytest.mark.live
 @pytest.mark.asyncio
 async def test_the_live_venue_speaks_as_the_dossier_says() -> None:
-    source = BinanceSource(
-        BinanceSettings(symbols=("BTCUSDT",), channels=("trade", "depth@100ms")), Instruments()
-    )
+    source = BinanceSource(BinanceSettings(symbols=("BTCUSDT",), channels=("trade", "depth@100ms")), Instruments())
     tape = Tape(source)
     task = asyncio.create_task(source.connect(tape))
     try:

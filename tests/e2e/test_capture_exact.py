@@ -55,7 +55,8 @@ async def record_from_venue(data: Path, speed: float) -> Any:
         await venue.playing
         book = await venue.book("BTCUSDT")
         until = asyncio.get_running_loop().time() + 30
-        while recorder.appender.stored(1, Channel.TRADE) < SENT_TRADES or recorder.appender.stored(1, Channel.QUOTE) < SENT_QUOTES:
+        stored = recorder.appender.stored
+        while stored(1, Channel.TRADE) < SENT_TRADES or stored(1, Channel.QUOTE) < SENT_QUOTES:
             assert asyncio.get_running_loop().time() < until, "not everything that was sent came"
             await asyncio.sleep(0.05)
         stop.set()

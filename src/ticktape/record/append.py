@@ -23,7 +23,9 @@ from ticktape.record import judge
 from ticktape.tape.kernels import CHAINS
 from ticktape.tape.writer import Writer
 
-MAX_SOURCES = 1024
+MAX_SOURCES = 1 << 16  # what a record can carry: a kernel never reaches beyond
+GAPS_AT_ONCE = 256
+LOST_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,11 @@ class Appender:
     # -- setting up --------------------------------------------------------------------------------
 
     def rule(self, source: int, channel: Channel, rule: int) -> None:
-        """Say how a source numbers a channel: judge.RULE_NONE, RULE_RISING or RULE_DENSE."""
-        if channel is not Channel.ALL:
+        """Say how a source numbers a channel: judge.RULE_NONE, RULE_RISING or RULE_DENSE.
+
+        A quote carries no id: for it there is no rule.
+        """
+        if channel not in (Channel.ALL, Channel.QUOTE):
             self._rules[source * CHAINS + channel - 1] = rule
 
     def ensure(self, instrument: int) -> None:
@@ -70,13 +75,23 @@ class Appender:
             self._cells = grown
             self._bind()
 
-    def rebuild(self) -> None:
-        """Read the whole tape once, so that the judge knows what it knew. Call after the rules are set."""
-        past, position, stop = self.tape.past, self.tape.first, self.tape.opened.found.position
-        while position < stop:
-            position = judge.rebuild(past.records, past.base, position, stop, self._state)
-            if position < stop:
+    def rebuild(self) -> Any:
+        """Read the whole tape once, so that the judge knows what it knew. Call after the rules are set.
+
+        Returns what stood in its damaged ranges, as far as dense ids tell (judge.LOST).
+        """
+        past, position, found = self.tape.past, self.tape.first, self.tape.opened.found
+        damaged: Ints = np.array(found.damaged, dtype=np.int64).reshape(-1, 2)
+        lost, known = np.zeros(LOST_AT_ONCE, dtype=judge.LOST), 0
+        while position < found.position:
+            position, known = judge.rebuild(
+                past.records, past.base, position, found.position, self._state, damaged, lost, known
+            )
+            if position < found.position:
                 self._make_room(int(past.records[position - past.base]["instrument"]))
+                if known == len(lost):
+                    lost = np.concatenate([lost, np.zeros(len(lost), dtype=judge.LOST)])
+        return lost[:known]
 
     # -- appending ---------------------------------------------------------------------------------
 
@@ -109,28 +124,42 @@ class Appender:
     def open_gaps(self, source: int, watched: Sequence[tuple[int, Channel]], cause: GapCause, now_ns: int) -> int:
         """Put one GAP OPENED on the tape for each channel that has none open. Returns how many."""
         fresh = [(i, ch) for i, ch in watched if self._cell(i, ch)["gap"] < 0]
-        if not fresh:
-            return 0
+        for first in range(0, len(fresh), GAPS_AT_ONCE):
+            self._open(source, fresh[first : first + GAPS_AT_ONCE], cause, now_ns)
+        return len(fresh)
+
+    def _open(self, source: int, fresh: Sequence[tuple[int, Channel]], cause: GapCause, now_ns: int) -> None:
         batch = empty(len(fresh))
         for row, (instrument, channel) in zip(batch, fresh, strict=True):
             cell = self._cell(instrument, channel)
             row["ts_event"] = cell["last_ts"] if cell["fresh"] else now_ns
             row["ts_recv"], row["instrument"], row["source"] = now_ns, instrument, source
-            row["kind"], row["side"], row["c"] = Kind.GAP, GapState.OPENED, -1
+            row["kind"], row["side"], row["a"], row["c"] = Kind.GAP, GapState.OPENED, -1, -1
             row["d"] = pack_gap(cause, channel, 0)
-        self.tape.room(len(fresh), system=True)
-        start = self.tape.position
-        batch["a"] = np.arange(start, start + len(fresh))
-        self.tape.append(batch, system=True)
+        self.tape.room(len(fresh), system=True)  # so that all are in one commit
+        start = self.tape.append(batch, system=True) - 1 - len(fresh)
         for k, (instrument, channel) in enumerate(fresh):
             cell = self._cell(instrument, channel)
             cell["gap"], cell["gap_ts"], cell["gap_cause"] = start + k, batch[k]["ts_event"], cause
-        return len(fresh)
+
+    def declare_lost(self, lost: Any, cause: GapCause, now_ns: int) -> None:
+        """Put one GAP CLOSED on the tape for each row of judge.LOST, for the filler to fill."""
+        batch = empty(len(lost))
+        for name, column in (("ts_event", "from_ts"), ("instrument", "instrument"), ("source", "source")):
+            batch[name] = lost[column]
+        batch["ts_recv"], batch["a"], batch["b"], batch["c"] = now_ns, -1, lost["first"], lost["last"]
+        batch["kind"], batch["side"] = Kind.GAP, GapState.CLOSED
+        for row, hole in zip(batch, lost, strict=True):
+            row["d"] = pack_gap(cause, int(hole["channel"]), int(hole["to_ts"] - hole["from_ts"]))
+        self.tape.append(batch, system=True)
 
     def missing(self, instrument: int, channel: Channel, first_id: int, last_id: int) -> int:
         """Return how many ids of [first_id, last_id] were never stored."""
         cell = self._cell(instrument, channel)
-        return int(hole_lists.count(self._holes, cell["hole"], first_id, last_id)) if cell["fresh"] else 0
+        if not cell["fresh"]:
+            return 0
+        above = max(0, last_id - max(first_id, int(cell["last_id"]) + 1) + 1)  # the numbering began anew since
+        return int(hole_lists.count(self._holes, cell["hole"], first_id, last_id)) + above
 
     def last_recv_ns(self, instrument: int, channel: Channel) -> int:
         """Return when the last record of a channel came, our clock, or 0."""
@@ -151,7 +180,7 @@ class Appender:
 
 def _cells(n: int) -> Any:
     cells = np.zeros(n, dtype=judge.CELL)
-    cells["last_id"] = cells["other_id"] = judge.NO_ID
+    cells["last_id"] = cells["first_id"] = cells["other_id"] = judge.NO_ID
     cells["gap"] = -1
     cells["hole"] = hole_lists.NIL
     return cells

@@ -1,24 +1,26 @@
 """The way in from the other processes: a Unix socket in the data folder, one JSON object a line each way.
 
-    {"call": "sources"}                                          -> {"ok": [{"name": ...}, ...]}
-    {"call": "start" | "stop" | "restart", "name": "binance"}    -> {"ok": {...}}
-    {"call": "symbols", "name": ..., "add": [...], "remove": [...]}
-    any error                                                    -> {"error": {"code", "message", "hint"}}
+{"call": "sources"}                                          -> {"ok": [{"name": ...}, ...]}
+{"call": "start" | "stop" | "restart", "name": "binance"}    -> {"ok": {...}}
+{"call": "symbols", "name": ..., "add": [...], "remove": [...]}
+any error                                                    -> {"error": {"code", "message", "hint"}}
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from ticktape.errors import BadInput, TicktapeError, Unavailable, UnknownSymbol
+from ticktape.errors import BadInput, Misconfigured, TicktapeError, Unavailable, UnknownSymbol
 
 MAX_LINE = 1 << 20
 IDLE_S = 30.0
+MAX_PATH = 107  # sun_path of unix(7), without its closing zero
 
 
 class Call(msgspec.Struct, forbid_unknown_fields=True):
@@ -43,9 +45,13 @@ class Control:
     """Serves calls until closed."""
 
     def __init__(self, path: Path, handler: Handler) -> None:
+        if len(os.fsencode(path)) > MAX_PATH:
+            raise Misconfigured(
+                f"{path}: too long for a Unix socket ({MAX_PATH} bytes)", hint="use a shorter folder: --data DIR"
+            )
         self._path, self._handler = path, handler
         self._server: asyncio.Server | None = None
-        self._clients: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Bind the socket; only the owner may connect. The writer's lock says that a leftover is stale."""
@@ -57,13 +63,16 @@ class Control:
         """Stop answering."""
         if self._server is not None:
             self._server.close()
-            for writer in list(self._clients):
-                writer.close()
+            for task in self._serving:
+                task.cancel()
+            await asyncio.gather(*self._serving, return_exceptions=True)
             await self._server.wait_closed()
         self._path.unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._clients.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
         try:
             while True:
                 async with asyncio.timeout(IDLE_S):
@@ -74,8 +83,10 @@ class Control:
                 await writer.drain()
         except (TimeoutError, ConnectionError, ValueError):
             return  # idle, gone, or a line over the limit
+        except asyncio.CancelledError:
+            return  # the recorder stops; asyncio's own callback would report it as a failure
         finally:
-            self._clients.discard(writer)
+            self._serving.discard(task)
             writer.close()
 
     async def _answer(self, line: bytes) -> dict[str, Any]:

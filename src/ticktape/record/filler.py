@@ -20,8 +20,8 @@ from ticktape.tape.reader import Reader
 
 log = structlog.get_logger("record")
 
-SETTLE_S = 3.0  # what comes out of order fills its own hole; and the venue's history lags its stream
 MOST_WAITING = 10_000
+RELEASE_S = 10.0  # a trimmed segment keeps its space for as long as somebody maps it
 _SCAN = 1 << 18  # records looked through in one go
 
 
@@ -37,10 +37,11 @@ class Waiting:
 class Filler:
     """One task: follows the tape for gaps, asks the sources, writes what came of it."""
 
-    def __init__(self, tape_reader: Reader, pumps: dict[int, Pump], clock: Clock) -> None:
-        self._reader, self._pumps, self._clock = tape_reader, pumps, clock
+    def __init__(self, tape_reader: Reader, pumps: dict[int, Pump], clock: Clock, settle_s: float) -> None:
+        self._reader, self._pumps, self._clock, self._settle_s = tape_reader, pumps, clock, settle_s
         self._position = tape_reader.first
         self._waiting: dict[int, Waiting] = {}
+        self._released_s = self._now_s()
 
     @property
     def waiting(self) -> int:
@@ -52,6 +53,9 @@ class Filler:
         while True:
             await self._follow()
             now_s = self._now_s()
+            if now_s - self._released_s > RELEASE_S:
+                self._released_s = now_s
+                self._reader.release()
             for gap_id in [g for g, w in self._waiting.items() if w.due_s <= now_s]:
                 await self._settle(gap_id, self._waiting[gap_id])
             await asyncio.sleep(0.25)
@@ -63,7 +67,7 @@ class Filler:
 
     async def _follow(self) -> None:
         end = self._reader.refresh()
-        while self._position < end:
+        while self._position < end and len(self._waiting) < MOST_WAITING:  # the rest waits on the tape
             stop = min(self._position + _SCAN, end)
             view = self._reader.view(self._position, stop)
             for row in view[view["kind"] == Kind.GAP]:
@@ -73,8 +77,8 @@ class Filler:
 
     def _note(self, row: Records) -> None:
         gap_id, state = int(row["a"]), GapState(int(row["side"]))
-        if state is GapState.CLOSED and len(self._waiting) < MOST_WAITING:
-            self._waiting[gap_id] = Waiting(row, self._now_s() + SETTLE_S)
+        if state is GapState.CLOSED:
+            self._waiting[gap_id] = Waiting(row, self._now_s() + self._settle_s)
         elif state in (GapState.FILLED, GapState.UNFILLABLE):
             self._waiting.pop(gap_id, None)
 
@@ -90,8 +94,9 @@ class Filler:
         hole = Hole(int(row["instrument"]), channel, int(row["b"]), int(row["c"]))
         dense = pump.source.completeness.get(channel) is Completeness.SEQUENCE
         if hole.last_id < hole.first_id:
-            # Dense ids that go on where they ended prove that nothing was missed; others prove nothing.
-            self._say(pump, row, GapState.FILLED if dense else GapState.UNFILLABLE, 0)
+            # Dense ids that go on where they ended prove that nothing was missed; without them nothing is known.
+            proven = dense and hole.last_id == hole.first_id - 1 and hole.last_id >= 0
+            self._say(pump, row, GapState.FILLED if proven else GapState.UNFILLABLE, 0)
         elif self._missing(pump, hole) == 0:
             self._say(pump, row, GapState.FILLED, 0)
         else:
@@ -99,10 +104,11 @@ class Filler:
 
     async def _fill(self, pump: Pump, waiting: Waiting, hole: Hole) -> None:
         waiting.tries += 1
-        before = self._missing(pump, hole)
+        before, shed = self._missing(pump, hole), pump.shed
         try:
             async for batch in pump.source.fill(hole):
                 pump.batch(batch)
+                _check_kept(pump, shed)
         except Misconfigured:
             self._say(pump, waiting.record, GapState.UNFILLABLE, 0)
             return
@@ -128,3 +134,9 @@ class Filler:
             return  # it stays in the list and is said later
         self._waiting.pop(int(row["a"]), None)
         log.info("gap.settled", source=pump.source.name, state=state.name.lower(), gap_id=int(row["a"]), rows=rows)
+
+
+def _check_kept(pump: Pump, shed: int) -> None:
+    """Raise DiskFull when the tape had no room for what the venue sent: it is no reason to call a gap unfillable."""
+    if pump.shed != shed:
+        raise DiskFull("no room for what the venue sent")

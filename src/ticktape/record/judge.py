@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ticktape.jit import kernel, part
-from ticktape.model.records import Flag, GapCause, GapState, Kind
+from ticktape.model.records import BACK_FAR, Flag, GapCause, GapState, Kind
 from ticktape.record.holes import BEFORE_ALL, NIL, free_all, new_hole, take
 from ticktape.tape.kernels import CHAIN_AGG, CHAIN_OF, CHAIN_OTHER, CHAINS, WORDS, commit, link
 
@@ -91,6 +91,7 @@ _F_CROSSED, _F_NONPOS, _F_SKEW = int(Flag.CROSSED), int(Flag.NON_POSITIVE), int(
 _F_BACK, _F_SNAP, _F_FIRST, _F_LAST = int(Flag.BACKFILLED), int(Flag.SNAPSHOT), int(Flag.FIRST), int(Flag.LAST)
 _QUALITY = 0x7F  # the bits from OUT_OF_ORDER to CLOCK_SKEW, counted one by one
 _F_AFTER, _F_NOTIME = int(Flag.AFTER_GAP), int(Flag.NO_VENUE_TIME)
+_OUR_TIME = _F_SNAP | _F_NOTIME  # a snapshot stamped by our clock, between records stamped by the venue's
 
 # What the id of a record says.
 SAME, NEXT, JUMP, FILL, FIRST, STRANGE, ANEW = range(7)
@@ -211,7 +212,7 @@ def remember_price(cell: Any, r: Any) -> None:
 def time_flags(cell: Any, r: Any, p: Any) -> int:
     """Return the flags of a live record's times."""
     flags = 0
-    if cell.fresh and r.ts_event < cell.last_ts:
+    if cell.fresh and r.ts_event < cell.last_ts and r.flags & _OUR_TIME != _OUR_TIME:
         flags |= _F_ORDER
         if cell.last_ts - r.ts_event > p.late_after_ns:
             flags |= _F_LATE
@@ -259,7 +260,7 @@ def write_gap(
 @part
 def move_on(cell: Any, r: Any) -> None:
     """Remember the newest times of a cell."""
-    if r.ts_event > cell.last_ts or not cell.fresh:
+    if not cell.fresh or (r.ts_event > cell.last_ts and r.flags & _OUR_TIME != _OUR_TIME):
         cell.last_ts = r.ts_event
     cell.last_recv = r.ts_recv
     cell.fresh = np.uint8(1)
@@ -345,11 +346,26 @@ def judge_append(
     return j, out
 
 
-@kernel
-def rebuild(records: Any, base: int, start: int, stop: int, state: Any) -> int:
-    """Bring the cells to where they were after [start, stop). Returns the first position not absorbed.
+LOST = np.dtype([(name, "<i8") for name in ("instrument", "source", "channel", "first", "last", "from_ts", "to_ts")])
 
-    Stops where an instrument has no cell or the pool of holes runs low; the caller makes room and goes on.
+
+@part
+def _was_linked_to(damaged: Any, position: int, back: int) -> bool:
+    if back == 0 or back == BACK_FAR:
+        return False
+    for k in range(damaged.shape[0]):  # noqa: SIM110  # a kernel has no generators
+        if damaged[k, 0] <= position - back < damaged[k, 1]:
+            return True
+    return False
+
+
+@kernel
+def rebuild(records: Any, base: int, start: int, stop: int, state: Any, damaged: Any, lost: Any, known: int) -> Any:
+    """Bring the cells to where they were after [start, stop).
+
+    Returns (first position not absorbed, rows of `lost` in use, `known` of them before). Stops where an instrument
+    has no cell, the pool of holes runs low or `lost` is full; the caller makes room and goes on. `lost` gets the ids
+    that stood in the `damaged` ranges (n, 2), as far as dense ids tell.
     """
     cells, holes, pool, rules, _, params = state
     p = params[0]
@@ -359,16 +375,26 @@ def rebuild(records: Any, base: int, start: int, stop: int, state: Any) -> int:
             continue
         chain = np.int64(CHAIN_OF[r.kind])
         key = np.int64(r.instrument) * CHAINS + chain
-        if key >= cells.shape[0] or pool[0] == NIL:
-            return position
+        if key >= cells.shape[0] or pool[0] == NIL or known == lost.shape[0]:
+            return position, known
         if r.kind == _GAP:
             _absorb_gap(cells, r, position)
         elif r.kind <= _AGG:
             cell = cells[key]
-            place(cell, holes, pool, r, rules[np.int64(r.source) * CHAINS + chain], p.max_hole)
+            before = cell.last_id
+            said = place(cell, holes, pool, r, rules[np.int64(r.source) * CHAINS + chain], p.max_hole)
+            if said == JUMP and _was_linked_to(damaged, position, np.int64(r.back)):
+                lost[known].instrument = r.instrument
+                lost[known].source = r.source
+                lost[known].channel = chain + 1
+                lost[known].first = before + 1
+                lost[known].last = r.c - 1
+                lost[known].from_ts = cell.last_ts
+                lost[known].to_ts = r.ts_event
+                known += 1
             remember_price(cell, r)
             move_on(cell, r)
-    return stop
+    return stop, known
 
 
 @part

@@ -11,21 +11,25 @@ import msgspec
 import structlog
 
 from ticktape.clock import Clock, SystemClock
-from ticktape.errors import BadInput, DiskFull
-from ticktape.model.records import Channel, GapCause, Kind, Records, Status, empty
+from ticktape.errors import BadInput, DiskFull, Misconfigured
+from ticktape.model.records import GapCause, Kind, Records, Status, empty
 from ticktape.record.append import Appender, Limits
 from ticktape.record.control import Call, Control
 from ticktape.record.filler import Filler
 from ticktape.record.pump import Pump
 from ticktape.record.raw import RawFrames
 from ticktape.record.runner import Backoff, Runner
-from ticktape.sources.contract import Directory, Source, Watched
+from ticktape.record.watchdog import Patience
+from ticktape.sources.contract import Directory, Source
 from ticktape.tape.directory import TapeDirectory
 from ticktape.tape.reader import Reader
+from ticktape.tape.repair import declare
+from ticktape.tape.segment import Disk
 from ticktape.tape.writer import Writer
 
 log = structlog.get_logger("record")
 
+LAZY_SYNC_MS = 1000.0  # where power loss is not promised: so that old segments can be let go
 STEP_NS = 500_000_000  # a wall clock that moves this much against the monotonic one was set
 
 SourceMaker = Callable[[Directory], Source]
@@ -42,30 +46,47 @@ class RecordSettings(msgspec.Struct, frozen=True, kw_only=True):
     keep_raw: bool = False
     limits: Limits = Limits()
     backoff: Backoff = Backoff()
+    patience: Patience = Patience()
+    settle_s: float = 3.0  # before a gap is filled: what comes out of order fills its own hole
 
 
 class Recorder:
     """One recorder on one data folder."""
 
-    def __init__(self, settings: RecordSettings, makers: Sequence[SourceMaker], clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: RecordSettings,
+        makers: Sequence[SourceMaker],
+        clock: Clock | None = None,
+        disk: Disk | None = None,
+    ) -> None:
         """Open the tape and judge what it holds. Raises Busy, Misconfigured, Damaged, DiskFull."""
         self.settings = settings
         folder = settings.data / "tape"
+        self._control = Control(settings.data / "record.sock", self._call)
         self.tape = Writer(
             folder,
             sample=settings.sample,
             capacity=settings.segment_records,
-            sync_every_ms=settings.sync_every_ms if settings.durability == "power" else 0.0,
+            sync_every_ms=settings.sync_every_ms if settings.durability == "power" else LAZY_SYNC_MS,
+            disk=disk,
             clock=clock,
         )
+        try:
+            self._prepare(folder, makers, clock)
+        except BaseException:
+            self.tape.close()
+            raise
+
+    def _prepare(self, folder: Path, makers: Sequence[SourceMaker], clock: Clock | None) -> None:
         self.clock: Clock = clock or SystemClock(self._last_ns())
         self.directory = TapeDirectory(folder)
-        self.appender = Appender(self.tape, settings.limits)
-        self.runners = [self._runner(make(self.directory)) for make in makers]
-        self.appender.rebuild()
+        self.appender = Appender(self.tape, self.settings.limits)
+        self.runners = self._make_runners(makers)
+        self._lost = self.appender.rebuild()
         self._pumps = {r.pump.source_id: r.pump for r in self.runners}
-        self._filler = Filler(Reader(folder), self._pumps, self.clock)
-        self._control = Control(settings.data / "record.sock", self._call)
+        self._filler = Filler(Reader(folder), self._pumps, self.clock, self.settings.settle_s)
+        self._low_space = False
         self._wall_ns, self._monotonic_ns = self.clock.wall_ns(), self.clock.monotonic_ns()
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -73,11 +94,23 @@ class Recorder:
         past, position = self.tape.past, self.tape.position
         return int(past.records[position - 1 - past.base]["ts_recv"]) if position > self.tape.first else 0
 
+    def _make_runners(self, makers: Sequence[SourceMaker]) -> list[Runner]:
+        """Return the healthy sources; name the others. Raises what is wrong when none is healthy."""
+        runners: list[Runner] = []
+        for at, make in enumerate(makers, 1):
+            try:
+                runners.append(self._runner(make(self.directory)))
+            except (Misconfigured, BadInput) as error:
+                log.error("source.misconfigured", source=f"number {at}", error=str(error))
+                if at == len(makers) and not runners:
+                    raise
+        return runners
+
     def _runner(self, source: Source) -> Runner:
         raw = RawFrames(self.settings.data / "raw", source.name) if self.settings.keep_raw else None
         number = self.directory.source_id(source.name)
         pump = Pump(source, number, self.appender, self.clock, sample=self.settings.sample, raw=raw)
-        return Runner(pump, self.clock, self.settings.backoff)
+        return Runner(pump, self.clock, self.settings.backoff, self.settings.patience)
 
     # -- running -----------------------------------------------------------------------------------
 
@@ -101,8 +134,7 @@ class Recorder:
 
     async def _stop(self, own: list[asyncio.Task[None]]) -> None:
         await self._control.close()
-        for runner in self.runners:
-            await runner.stop(GapCause.RESTART)
+        await asyncio.gather(*[runner.stop(GapCause.RESTART) for runner in self.runners])
         for task in own:
             task.cancel()
         self._status(Status.RECORDER_STOPPED)
@@ -112,21 +144,23 @@ class Recorder:
             runner.pump.close()
         self.tape.close()
         self.directory.close()
+        if self.tape.head.durable < self.tape.position:
+            log.error("record.not_durable", durable=self.tape.head.durable, position=self.tape.position)
         log.info("record.stopped", position=self.tape.position)
 
     def _say_recovered(self) -> None:
         found, owner = self.tape.opened
-        del self.tape.past
         if owner is not None:
             log.warning("tape.taken_over", from_pid=owner.pid, role=owner.role)
         if found.cut_bytes or found.damaged:
             voided = sum(d.stop - d.start for d in found.damaged) * 64
             log.warning("tape.recovered", cut_bytes=found.cut_bytes, damaged_bytes=voided, ranges=len(found.damaged))
-            self._status(Status.RECOVERED, found.cut_bytes, voided)
-            everything = [Watched(i.id, ch) for i in self.directory.all() for ch in Channel if ch is not Channel.ALL]
-            torn = [w for w in everything if self.appender.last_recv_ns(w.instrument_id, w.channel)]
-            cause = GapCause.DAMAGED if found.damaged else GapCause.TORN
-            self.appender.open_gaps(0, torn, cause, self.clock.now_ns())
+            try:
+                declare(self.tape, self.clock.now_ns())
+                self.appender.declare_lost(self._lost, GapCause.DAMAGED, self.clock.now_ns())
+            except DiskFull as error:
+                log.error("record.disk_full", error=error.message)
+        del self.tape.past, self._lost
         self._status(Status.RECORDER_UP, self.tape.epoch)
         log.info("record.started", position=self.tape.position, batches=found.batches, records=found.records)
 
@@ -165,10 +199,18 @@ class Recorder:
         record = self._own(Kind.CLOCK)
         record["a"], record["b"], record["c"] = wall, monotonic, step if abs(step) > STEP_NS else 0
         self._append(record)
-        self.tape.head.low_space = self.tape.low_space
+        self._say_space()
         for runner in self.runners:
             runner.pump.say_again()
+            runner.pump.say_skew()
             runner.look()
+
+    def _say_space(self) -> None:
+        low = self.tape.head.low_space = self.tape.low_space
+        if low != self._low_space:
+            self._low_space = low
+            log.warning("record.low_space" if low else "record.space_returned")
+            self._status(Status.DISK_FULL if low else Status.DISK_OK)
 
     # -- orders ------------------------------------------------------------------------------------
 
@@ -179,14 +221,15 @@ class Recorder:
         if runner is None:
             names = ", ".join(r.pump.source.name for r in self.runners) or "none"
             raise BadInput(f"no source '{call.name[:40]!a}'; there are: {names}", hint="GET /api/v1/sources")
-        if call.call == "symbols":
-            await runner.pump.source.change(call.add, call.remove)
-        elif call.call in ("stop", "restart"):
-            await runner.stop()
-        elif call.call != "start":
-            raise BadInput(f"no call '{call.call[:40]!a}'", hint="sources, start, stop, restart, symbols")
-        if call.call in ("start", "restart") and self._tasks is not None:
-            runner.start(self._tasks)
+        async with runner.ordering:
+            if call.call == "symbols":
+                await runner.pump.source.change(call.add, call.remove)
+            elif call.call in ("stop", "restart"):
+                await runner.stop()
+            elif call.call != "start":
+                raise BadInput(f"no call '{call.call[:40]!a}'", hint="sources, start, stop, restart, symbols")
+            if call.call in ("start", "restart") and self._tasks is not None:
+                runner.start(self._tasks)
         return self._about(runner)
 
     def _about(self, runner: Runner) -> dict[str, Any]:

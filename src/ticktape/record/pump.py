@@ -34,6 +34,7 @@ log = structlog.get_logger("record")
 
 MAX_KEPT_BYTES = 1 << 16  # of one bad frame; its full length is kept with it
 MAX_QUARANTINE_BYTES = 64 << 20  # an hour and source; beyond it bad frames are counted, not kept
+SKEW_STEP_NS = 100_000_000  # latency's jitter is less
 _HOUR_NS = 3600 * 10**9
 
 RULES = {Completeness.SEQUENCE: judge.RULE_DENSE, Completeness.RISING: judge.RULE_RISING}
@@ -59,15 +60,17 @@ class Pump:
         self.frames_read = 0
         self.quarantined = 0
         self.shed = 0
+        self.raw_lost = 0
         self.connects = 0
         self.trouble: Trouble | None = None
         self.up_since_ns = 0
         self.last_frame_ns = 0
-        self.last_alive_ns = 0
+        self.last_sign_ns = 0  # of life, on the monotonic clock
         self.state = Status.SOURCE_STOPPED
         self._clock, self._raw = clock, raw
         self._stamp = Flag.SYNTHETIC if sample else Flag(0)
         self._skews: deque[int] = deque(maxlen=255)
+        self._said_skew = 0
         self._kept_bytes, self._kept_hour = 0, 0
         self._unsaid: set[Watched] = set()  # channels whose gap the full disk kept us from writing down
         for channel, completeness in source.completeness.items():
@@ -94,8 +97,9 @@ class Pump:
         """One socket read."""
         self.frames_read += len(frames)
         self.last_frame_ns = ts_recv
+        self.alive()
         if self._raw is not None:
-            self._raw.write(frames, ts_recv)
+            self._keep_raw(self._raw, frames, ts_recv)
         self.batch(self.source.normalise(frames, ts_recv))
 
     def batch(self, batch: Batch) -> None:
@@ -117,7 +121,7 @@ class Pump:
 
     def alive(self) -> None:
         """A sign of life that is not a record."""
-        self.last_alive_ns = self._clock.now_ns()
+        self.last_sign_ns = self._clock.monotonic_ns()
 
     def now_ns(self) -> int:
         """Our clock."""
@@ -125,13 +129,25 @@ class Pump:
 
     # -- storing -----------------------------------------------------------------------------------
 
+    def _keep_raw(self, raw: RawFrames, frames: list[bytes], ts_recv: int) -> None:
+        try:
+            raw.write(frames, ts_recv)
+        except OSError as error:  # what they would have meant is on the tape; they are an extra
+            self.raw_lost += len(frames)
+            self._note_trouble(f"raw frames: {error}")
+
     def _append(self, records: Records) -> None:
         if self.appender.tape.low_space:
             records = self._shed(records)
+        done = self._looked_at()
         try:
             self.appender.append(records)
         except DiskFull as error:
-            self._full(records, error)
+            self._full(len(records) - (self._looked_at() - done), error)
+
+    def _looked_at(self) -> int:
+        tally = self.appender.counts[self.source_id]
+        return int(tally[judge.STORED] + tally[judge.DUPLICATES])
 
     def _shed(self, records: Records) -> Records:
         # The last segment is for what cannot be had again: quotes and book go first.
@@ -142,12 +158,15 @@ class Pump:
             self.declare([w for w in self.watched if w.channel in (Channel.QUOTE, Channel.BOOK)], GapCause.DISK_FULL)
         return records[keep]
 
-    def _full(self, records: Records, error: DiskFull) -> None:
-        if self.trouble is None or self.trouble.what != error.message:
-            log.error("record.disk_full", source=self.source.name, error=error.message)
-        self.trouble = Trouble(self._clock.now_ns(), error.message)
-        self.shed += len(records)
-        self.declare(list(self.watched), GapCause.DISK_FULL)
+    def _full(self, refused: int, error: DiskFull) -> None:
+        self._note_trouble(error.message)
+        self.shed += refused
+        self.declare(sorted(self.watched), GapCause.DISK_FULL)
+
+    def _note_trouble(self, what: str) -> None:
+        if self.trouble is None or self.trouble.what != what:
+            log.error("record.troubled", source=self.source.name, error=what)
+        self.trouble = Trouble(self._clock.now_ns(), what)
 
     def _quarantine(self, bad: Bad) -> None:
         self.quarantined += 1
@@ -161,7 +180,9 @@ class Pump:
             self._kept_bytes, self._kept_hour = 0, now // _HOUR_NS
         if self._kept_bytes > MAX_QUARANTINE_BYTES:
             return
-        kept = f"{bad.detail[:500]}\n{len(bad.payload)}\n".encode(errors="backslashreplace") + bad.payload[:MAX_KEPT_BYTES]
+        kept = (
+            f"{bad.detail[:500]}\n{len(bad.payload)}\n".encode(errors="backslashreplace") + bad.payload[:MAX_KEPT_BYTES]
+        )
         self._kept_bytes += len(kept)
         self._keep(kept, bad.reason, now)
 
@@ -193,9 +214,19 @@ class Pump:
         if self._unsaid:
             self.declare(sorted(self._unsaid), GapCause.DISK_FULL)
 
+    def say_skew(self) -> None:
+        """Put the skew on the tape when it has moved."""
+        skew = self.skew_ns
+        if abs(skew - self._said_skew) >= SKEW_STEP_NS:
+            self._said_skew = skew
+            self._say(Status.SKEW, skew)
+
     def status(self, status: Status, detail: int = 0) -> None:
         """Put what happened to the source on the tape."""
         self.state = status
+        self._say(status, detail)
+
+    def _say(self, status: Status, detail: int) -> None:
         record = self._own(Kind.STATUS, self._clock.now_ns())
         record["a"], record["b"] = status, detail
         try:
@@ -213,7 +244,10 @@ class Pump:
     def close(self) -> None:
         """End the raw frames' file whole."""
         if self._raw is not None:
-            self._raw.close()
+            try:
+                self._raw.close()
+            except OSError as error:
+                self._note_trouble(f"raw frames: {error}")
 
     # -- measuring ---------------------------------------------------------------------------------
 
@@ -233,5 +267,6 @@ class Pump:
             "frames": self.frames_read,
             "quarantined": self.quarantined,
             "shed": self.shed,
+            "raw_lost": self.raw_lost,
             "connects": self.connects,
         }

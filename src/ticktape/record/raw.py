@@ -1,13 +1,15 @@
 """Raw frames as they came, compressed: so that a mapping bug can be repaired from the bytes later.
 
 One file an hour and source, `<receive ns> <frame>` a line, zstd; `ticktape up --capture FILE` plays it. A frame with
-a newline in it is not JSON of any venue of ours; it is escaped as a JSON string behind a `!`.
+a newline in it is not JSON of any venue of ours; it is escaped as a JSON string behind a `!`. After a crash or a full
+disk the file's end is torn: what comes next goes to a file of its own.
 """
 
 from __future__ import annotations
 
 import json
 from io import RawIOBase
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -37,23 +39,39 @@ class RawFrames:
             self._open(ts_recv // _HOUR_NS)
         stamp = b"%d " % ts_recv
         data = b"".join([stamp + (f if b"\n" not in f else _escaped(f)) + b"\n" for f in frames])
-        self._out.write(data)
-        self._unflushed += len(data)
-        if self._unflushed >= FLUSH_BYTES:
-            self._out.flush(zstandard.FLUSH_FRAME)
-            self._unflushed = 0
+        try:
+            self._out.write(data)
+            self._unflushed += len(data)
+            if self._unflushed >= FLUSH_BYTES:
+                self._out.flush(zstandard.FLUSH_FRAME)
+                self._unflushed = 0
+        except OSError:
+            self._leave()
+            raise
 
     def _open(self, hour: int) -> None:
         self.close()
-        self._hour = hour
-        self._file = (self._folder / f"{hour * 3600}.frames.zst").open("ab", buffering=0)
-        self._out = zstandard.ZstdCompressor(level=self._level).stream_writer(self._file)
+        self._file = _free(self._folder, str(hour * 3600)).open("xb", buffering=0)
+        self._out = zstandard.ZstdCompressor(level=self._level).stream_writer(self._file, closefd=False)
+        self._hour, self._unflushed = hour, 0
 
     def close(self) -> None:
-        """End the current file whole."""
+        """End the current file whole. Raises OSError."""
         if self._out is not None:
-            self._out.close()
-            self._out = None
+            try:
+                self._out.close()
+            finally:
+                self._leave()
+
+    def _leave(self) -> None:
+        self._file.close()
+        self._file = self._out = None
+        self._hour = -1
+
+
+def _free(folder: Path, stem: str) -> Path:
+    paths = chain([folder / f"{stem}.frames.zst"], (folder / f"{stem}-{k}.frames.zst" for k in count(2)))
+    return next(path for path in paths if not path.exists())
 
 
 def _escaped(frame: bytes) -> bytes:

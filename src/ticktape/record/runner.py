@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import structlog
 
 from ticktape.clock import Clock
-from ticktape.errors import Misconfigured, Throttled, Unavailable
+from ticktape.errors import BadInput, DiskFull, Misconfigured, Throttled, Unavailable
 from ticktape.model.records import GapCause, Status
 from ticktape.record.pump import Pump, Trouble
-from ticktape.record.watchdog import DEAD_S, Watchdog
+from ticktape.record.watchdog import Patience, Watchdog
 from ticktape.sources.contract import Watched
 
 log = structlog.get_logger("record")
@@ -34,12 +34,21 @@ class Backoff:
 class Runner:
     """Owns the task of one source."""
 
-    def __init__(self, pump: Pump, clock: Clock, backoff: Backoff | None = None, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        pump: Pump,
+        clock: Clock,
+        backoff: Backoff | None = None,
+        patience: Patience | None = None,
+        seed: int | None = None,
+    ) -> None:
         self.pump = pump
+        self.ordering = asyncio.Lock()  # held by who starts or stops it
+        self._patience = patience or Patience()
         self._clock = clock
         self._backoff = backoff or Backoff()
         self._chance = random.Random(seed)
-        self._watchdog: Watchdog[Watched] = Watchdog()
+        self._watchdog: Watchdog[Watched] = Watchdog(self._patience)
         self._watching: frozenset[Watched] = frozenset()
         self._task: asyncio.Task[None] | None = None
         self._connection: asyncio.Task[None] | None = None
@@ -107,10 +116,10 @@ class Runner:
         self._note(self._mute or (str(getattr(error, "message", error)) if error else "the venue closed"))
         self.pump.declare(sorted(self.pump.watched), GapCause.MUTE if self._mute else GapCause.DISCONNECTED)
         self.pump.status(Status.SOURCE_DOWN)
-        if isinstance(error, Misconfigured):
+        if isinstance(error, Misconfigured | BadInput):
             log.error("source.misconfigured", source=source.name, error=str(error))
             return None
-        if error is not None and not isinstance(error, Unavailable):
+        if error is not None and not isinstance(error, Unavailable | DiskFull):
             raise error  # our bug: the process ends, and its restart recovers
         return error.retry_after_s if isinstance(error, Throttled) else 0.0
 
@@ -125,19 +134,19 @@ class Runner:
             return
         now_s = self._clock.monotonic_ns() / 1e9
         watched = frozenset(self.pump.watched)
+        counts = {w: self.pump.appender.stored(w.instrument_id, w.channel) for w in watched}
         if watched != self._watching or self.pump.up_since_ns != self._up_seen:
             self._watching, self._up_seen = watched, self.pump.up_since_ns
-            self._watchdog.start(watched, now_s)
+            self._watchdog.start(counts, now_s)
             return
-        counts = {w: self.pump.appender.stored(w.instrument_id, w.channel) for w in watched}
         mute, never = self._watchdog.look(counts, now_s)
-        if never:
-            self.pump.declare(never, GapCause.NEVER_SEEN)
-        signs = max(self.pump.last_frame_ns, self.pump.last_alive_ns)
+        if unseen := [w for w in never if self.pump.appender.last_recv_ns(*w) < self.pump.up_since_ns]:
+            self.pump.declare(unseen, GapCause.NEVER_SEEN)
+        silent_s = (self._clock.monotonic_ns() - self.pump.last_sign_ns) / 1e9
         if mute:
             self._cut(f"{len(mute)} of {len(watched)} channels mute, first {mute[0].channel.name.lower()}")
-        elif self._clock.now_ns() - signs > DEAD_S * 1e9:
-            self._cut(f"no sign of life for {DEAD_S:.0f} s")
+        elif silent_s > self._patience.dead_s:
+            self._cut(f"no sign of life for {self._patience.dead_s:.0f} s")
 
     def _cut(self, why: str) -> None:
         self._mute = why

@@ -7,11 +7,13 @@ import asyncio
 import numpy as np
 
 from ticktape.clock import Clock
+from ticktape.model.bars import Basis
 from ticktape.model.records import Ints, Kind
 from ticktape.serve.readers import scan_kernel
 from ticktape.serve.readers.bars import BarReader
 from ticktape.serve.readers.board import Board
 from ticktape.serve.readers.gaps import GapLedger
+from ticktape.tape.kernels import CHAIN_TRADE
 from ticktape.tape.reader import Reader
 
 CHUNK = 1 << 17  # records absorbed before others get their turn: 5 ms or so
@@ -74,15 +76,19 @@ class Live:
                 else:
                     board.absorb(record)
 
-    async def catch_up(self) -> None:
-        """Absorb everything there is, letting others run in between."""
-        while self.step() > 0 and self.behind > 0:
-            await asyncio.sleep(0)
+    def warm(self) -> None:
+        """Load (the first time: compile) the kernels, so that no request waits for them."""
+        reader, board, at = self.reader, self.board, self.position
+        scan_kernel.scan(reader.records, reader.base, at, at, board.tallies, board.now, self._found)
+        reader.latest(0, CHAIN_TRADE, 1)
+        self.bars.latest(0, "1s", Basis.TRADES, 1)
+        self.step()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow the tape until `stop` is set."""
         quiet = 0
-        while not stop.is_set():  # noqa: ASYNC110 - the tape is shared memory: nobody there can wake us
+        # The tape is shared memory: nobody there can wake us.
+        while not stop.is_set():
             absorbed = self.step()
             self._housekeep()
             quiet = 0 if absorbed else quiet + 1

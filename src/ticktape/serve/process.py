@@ -135,7 +135,7 @@ async def _follow(folder: Path, parts: rest.Parts, clock: Clock, stop: asyncio.E
     directory = TapeDirectory(folder)
     try:
         live = Live(reader, clock)
-        live.sync()
+        await asyncio.to_thread(live.warm)  # nobody else has it yet
         parts.queries = Queries(live, directory, clock)
         parts.alive = lambda: clock.monotonic_ns() - live.polled_ns < STUCK_NS
         log.info("serve.tape_opened", first=reader.first, end=reader.end, sample=reader.meta.sample)

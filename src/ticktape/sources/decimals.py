@@ -103,7 +103,7 @@ def warm() -> None:
 
 
 @kernel
-def _parse(  # noqa: C901, PLR0912  # a kernel is one loop
+def _parse(  # a kernel is one loop
     text: Any, other: int, scales: Any, values: Any, verdicts: Any
 ) -> None:
     at, end = 0, text.size

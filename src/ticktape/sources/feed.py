@@ -87,9 +87,7 @@ class _Listener(WSListener):
     def _fragment(self, frame: WSFrame) -> None:
         self._fragment_bytes += frame.payload_size
         if self._fragment_bytes > self._max_message_bytes:
-            raise WSProtocolError(
-                WSCloseCode.MESSAGE_TOO_BIG, f"a message above {self._max_message_bytes} bytes"
-            )
+            raise WSProtocolError(WSCloseCode.MESSAGE_TOO_BIG, f"a message above {self._max_message_bytes} bytes")
         self._fragments.append(frame.get_payload_as_bytes())
         if frame.fin:
             self._frames.append(b"".join(self._fragments))

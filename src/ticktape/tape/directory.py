@@ -121,9 +121,7 @@ class TapeDirectory:
             " order by vendor, valid_from_ns",
             (instrument_id,),
         )
-        return [
-            VendorName(vendor=v, name=n, instrument_id=i, valid_from_ns=a, valid_to_ns=b) for v, n, i, a, b in rows
-        ]
+        return [VendorName(vendor=v, name=n, instrument_id=i, valid_from_ns=a, valid_to_ns=b) for v, n, i, a, b in rows]
 
     def sources(self) -> list[SourceRow]:
         """Return every source that ever wrote."""
@@ -181,7 +179,9 @@ class TapeDirectory:
                 "update names set valid_to_ns = ? where vendor = ? and name = ? and valid_to_ns = ?",
                 (at, vendor, name, FOREVER_NS),
             )
-            self._write("insert or replace into names values (?, ?, ?, ?, ?)", (vendor, name, instrument_id, at, FOREVER_NS))
+            self._write(
+                "insert or replace into names values (?, ?, ?, ?, ?)", (vendor, name, instrument_id, at, FOREVER_NS)
+            )
             self._write("commit")
         except BaseException:
             if self._db.in_transaction:
@@ -196,7 +196,9 @@ class TapeDirectory:
             self._write("insert into sources (name) values (?)", (name,))
             known = self._db.execute("select id from sources where name = ?", (name,)).fetchone()
         if known[0] > MAX_SOURCE:
-            raise Misconfigured(f"source '{shown(name)}': a tape has room for {MAX_SOURCE} names, ever", hint="--data DIR")
+            raise Misconfigured(
+                f"source '{shown(name)}': a tape has room for {MAX_SOURCE} names, ever", hint="--data DIR"
+            )
         return int(known[0])
 
     def _write(self, sql: str, values: tuple[object, ...] = ()) -> sqlite3.Cursor:

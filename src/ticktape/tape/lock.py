@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-
 from pathlib import Path
 
 import msgspec
@@ -39,7 +38,9 @@ class Lock:
         except BlockingIOError:
             os.close(self._fd)
             who = f"process {before.pid} on {before.host} ({before.role})" if before else "another process"
-            raise Busy(f"{path.parent} is being written by {who}", hint="stop it, or use another folder: --data DIR") from None
+            raise Busy(
+                f"{path.parent} is being written by {who}", hint="stop it, or use another folder: --data DIR"
+            ) from None
         self.taken_over = before
         owner = Owner(os.getpid(), socket.gethostname(), SystemClock().wall_ns(), role)
         os.ftruncate(self._fd, 0)

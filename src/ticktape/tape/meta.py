@@ -39,7 +39,9 @@ def load(folder: Path) -> Meta:
     except msgspec.DecodeError as error:
         raise Damaged(f"{path}: {error}", hint="ticktape tape repair") from error
     if meta.version != VERSION:
-        raise Misconfigured(f"{path}: tape format {meta.version}, this ticktape reads {VERSION}", hint="pip install -U ticktape")
+        raise Misconfigured(
+            f"{path}: tape format {meta.version}, this ticktape reads {VERSION}", hint="pip install -U ticktape"
+        )
     return meta
 
 
@@ -50,7 +52,9 @@ def load_or_create(folder: Path, *, capacity: int = DEFAULT_CAPACITY, sample: bo
     if not path.exists():
         if capacity <= 0 or capacity * RECORD_BYTES % HEADER_BYTES:  # each segment is mapped at a page of its own
             whole = HEADER_BYTES // RECORD_BYTES
-            raise Misconfigured(f"{capacity} records a segment: it must be a multiple of {whole}", hint="segment_records = 1048576")
+            raise Misconfigured(
+                f"{capacity} records a segment: it must be a multiple of {whole}", hint="segment_records = 1048576"
+            )
         meta = Meta(VERSION, os.urandom(16).hex(), capacity, sample)
         beside = path.with_suffix(".new")
         with beside.open("wb") as file:
@@ -62,5 +66,7 @@ def load_or_create(folder: Path, *, capacity: int = DEFAULT_CAPACITY, sample: bo
     meta = load(folder)
     if meta.sample != sample:
         has, wants = ("SAMPLE", "real") if meta.sample else ("real", "SAMPLE")
-        raise Misconfigured(f"{folder} holds {has} data and never takes {wants} data", hint="use another folder: --data DIR")
+        raise Misconfigured(
+            f"{folder} holds {has} data and never takes {wants} data", hint="use another folder: --data DIR"
+        )
     return meta

@@ -8,6 +8,7 @@ that readers never meet a bad byte and the good suffix stays. Both are reported;
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,20 +90,27 @@ def examine(region: Region, start: int, stop: int) -> Found:
 def mend(region: Region, folder: Path, found: Found, epoch: int) -> None:
     """Make the tape hold what `found` says and nothing else."""
     records, base = region.records, region.base
-    for start, end in found.damaged:
-        _keep(folder, start, records[start - base : end - base])
-        ts = int(records[end - base]["ts_recv"])
-        while start < end:  # a commit a segment: the first of them may be trimmed before the last
-            stop = min(end, (start // region.capacity + 1) * region.capacity)
+    for damage in found.damaged:
+        _keep(folder, damage.start, records[damage.start - base : damage.stop - base])
+        ts = int(records[damage.stop - base]["ts_recv"])
+        for start, stop in _by_segment(damage, region.capacity):
             voids = np.zeros(stop - start, dtype=RECORD)
             voids["kind"] = Kind.VOID
             kernels.commit_batch(voids, voids.view(np.uint64), start, start, stop - 1, epoch, ts)
             overwrite(region, folder, start, voids)
-            start = stop
     if found.cut_bytes:
         stop = found.position + found.cut_bytes // RECORD_BYTES
         _keep(folder, found.position, records[found.position - base : stop - base])
         overwrite(region, folder, found.position, np.zeros(stop - found.position, dtype=RECORD))
+
+
+def _by_segment(damage: Damage, capacity: int) -> Iterator[Damage]:
+    # A commit a segment: the first of them may be trimmed long before the last.
+    start = damage.start
+    while start < damage.stop:
+        stop = min(damage.stop, (start // capacity + 1) * capacity)
+        yield Damage(start, stop)
+        start = stop
 
 
 def _keep(folder: Path, position: int, piece: Records) -> None:

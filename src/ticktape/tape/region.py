@@ -52,11 +52,13 @@ class Region:
         try:
             self._address = _map(None, size, _PROT_NONE, flags, -1, 0)
         except OSError as error:
-            raise Unavailable(f"cannot reserve {size >> 30} GiB of addresses: {error}", hint="ulimit -v unlimited") from error
+            raise Unavailable(
+                f"cannot reserve {size >> 30} GiB of addresses: {error}", hint="ulimit -v unlimited"
+            ) from error
         span = (ctypes.c_uint8 * size).from_address(self._address)
         # The array keeps `span` alive, and the addresses go back only after the last view is gone.
         weakref.finalize(span, _libc.munmap, self._address, size)
-        self.records: Records = np.frombuffer(span, dtype=RECORD)
+        self.records: Records = np.frombuffer(memoryview(span), dtype=RECORD)
         self.records.flags.writeable = False
 
     def holds(self, segment: int) -> bool:

@@ -114,13 +114,9 @@ def declare(tape: Writer, now_ns: int) -> int:
         voided,
     )
     for row, (start_ns, stop_ns, cause) in zip(batch[1:], spans, strict=True):
-        row["kind"], row["side"], row["ts_event"], row["c"] = Kind.GAP, GapState.CLOSED, start_ns, -1
+        row["kind"], row["side"], row["ts_event"], row["a"], row["c"] = Kind.GAP, GapState.CLOSED, start_ns, -1, -1
         row["d"] = pack_gap(cause, Channel.ALL, stop_ns - start_ns)
-    for k in range(len(batch)):  # one by one: a gap's id is its own position
-        tape.room(1, system=True)
-        if k:
-            batch[k]["a"] = tape.position
-        tape.append(batch[k : k + 1], system=True)
+    tape.append(batch, system=True)
     return len(spans)
 
 

@@ -91,7 +91,9 @@ def create(folder: Path, header: Header, disk: Disk) -> int:
         os.close(fd)
         beside.unlink(missing_ok=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(f"no room for the next segment ({size >> 20} MiB) in {folder}", hint=f"df -h {folder}") from error
+            raise DiskFull(
+                f"no room for the next segment ({size >> 20} MiB) in {folder}", hint=f"df -h {folder}"
+            ) from error
         raise
     os.rename(beside, path)
     sync_folder(folder)

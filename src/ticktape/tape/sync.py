@@ -34,9 +34,7 @@ class SyncFailed(NamedTuple):
 class Syncer:
     """Moves `head.durable` up to `head.published`; not beyond the first failure, for as long as the writer lives."""
 
-    def __init__(
-        self, head: Head, disk: Disk, every_ms: float, pieces: Callable[[int, int], Iterable[Piece]]
-    ) -> None:
+    def __init__(self, head: Head, disk: Disk, every_ms: float, pieces: Callable[[int, int], Iterable[Piece]]) -> None:
         """`pieces(start, stop)` returns those positions segment by segment."""
         self._head, self._disk, self._pieces = head, disk, pieces
         self.synced = head.durable  # everything before was synced, or stands in `failures`

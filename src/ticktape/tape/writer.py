@@ -71,7 +71,7 @@ class Writer:
             self.head = Head(folder, writable=True)
             self.stage: Records = empty(STAGE_PLACES)
             self.stage_words = self.stage.view(np.uint64)
-            self._stage_bytes = memoryview(self.stage.view(np.uint8))
+            self._stage_bytes = self.stage.view(np.uint8).data
             self.heads: Ints = np.full(64 * kernels.CHAINS, -1, dtype=np.int64)
             self.opened = Opened(self._recover(), self._lock.taken_over)
             self._start()
@@ -166,7 +166,7 @@ class Writer:
         free = self._end - self.position
         if free <= places + STAGE_PLACES + self._kept or self.sync.failures:
             free = self._make_room(places, system=system)
-        self.limit = self.position + (free if free < STAGE_PLACES else STAGE_PLACES)
+        self.limit = self.position + (min(STAGE_PLACES, free))
 
     def _make_room(self, places: int, *, system: bool) -> int:
         if self._blob_waits:  # its record must stand beside it

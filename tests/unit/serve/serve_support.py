@@ -125,8 +125,13 @@ class Client(httpx2.AsyncClient):
         """Send a request target byte for byte. Returns (status, body)."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
-            head = f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {self.bearer}\r\nConnection: close\r\n\r\n"
-            writer.write(head.encode())
+            lines = [
+                f"{method} {target} HTTP/1.1",
+                "Host: 127.0.0.1",
+                f"Authorization: {self.bearer}",
+                "Connection: close",
+            ]
+            writer.write("".join(f"{line}\r\n" for line in [*lines, ""]).encode())
             answer = await reader.read()
         finally:
             writer.close()
@@ -173,6 +178,6 @@ async def _ready(port: int, task: asyncio.Task[None]) -> None:
 
 async def until(ask: Any, status: int) -> Any:
     """Ask again until the answer has this status; the test's own time-out is the bound."""
-    while (answer := await ask()).status_code != status:
+    while (answer := await ask()).status_code != status:  # noqa: ASYNC110 - another part's state
         await asyncio.sleep(0.01)
     return answer

@@ -10,8 +10,10 @@ from ticktape.model.records import Channel, GapCause, GapState, Kind, Records, e
 from ticktape.serve.readers.gaps import FOREVER_NS, GapLedger
 
 
-def record(gap_id: int, state: GapState, start: int, duration: int = 0, instrument: int = 1, ids: tuple[int, int] = (0, -1),
-           channel: Channel = Channel.TRADE, source: int = 1) -> Records:  # fmt: skip
+def record(
+    gap_id: int, state: GapState, start: int, duration: int = 0, *, instrument: int = 1, ids: tuple[int, int] = (0, -1),
+    channel: Channel = Channel.TRADE, source: int = 1,
+) -> Records:  # fmt: skip
     row = empty(1)
     row["kind"], row["a"], row["b"], row["c"] = Kind.GAP, gap_id, *ids
     row["d"], row["side"] = pack_gap(GapCause.DISCONNECTED, channel, duration), state

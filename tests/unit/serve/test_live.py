@@ -40,7 +40,7 @@ async def test_the_loop_follows_until_it_is_stopped(house: House) -> None:
     task = asyncio.create_task(live.run(stop))
     for n in range(5):
         house.trades(btc, 3, T0 + n * SECOND, 3 * n)
-        while live.position < house.tape.position:
+        while live.position < house.tape.position:  # noqa: ASYNC110 - nobody tells us
             await asyncio.sleep(0)
     stop.set()
     await task

@@ -13,9 +13,7 @@ from ticktape.model.instruments import AssetClass, Instrument, Listing
 from ticktape.model.records import GapCause, Kind, Records, empty
 from ticktape.sources.contract import Bad, Batch, Watched
 
-REAL_CAPTURE = (
-    Path(__file__).parents[4] / "shared" / "fixtures" / "binance" / "hftbacktest_spot_btcusdt_20240808.gz"
-)
+REAL_CAPTURE = Path(__file__).parents[4] / "shared" / "fixtures" / "binance" / "hftbacktest_spot_btcusdt_20240808.gz"
 needs_real_capture = pytest.mark.skipif(
     not REAL_CAPTURE.exists(),
     reason="the real capture is not committed; expected in ../shared/fixtures/binance",

@@ -166,9 +166,7 @@ async def test_names_inside_a_zip_are_never_paths(tmp_path: Path) -> None:
     path = zipped(tmp_path / f"{AGG}.zip", agg_rows(1), "../../escaped.csv")
     _, sink = await read(path)
     assert len(sink.records) == 1
-    assert not any(
-        "escaped" in file.name for folder in (tmp_path, *tmp_path.parents[:2]) for file in folder.iterdir()
-    )
+    assert not any("escaped" in file.name for folder in (tmp_path, *tmp_path.parents[:2]) for file in folder.iterdir())
 
 
 @pytest.mark.asyncio

@@ -42,15 +42,8 @@ class Venue:
     def diff(self) -> bytes | None:
         """The changes since the last diff, or None without any: the venue sends no diff without a level."""
         first, last = self.sent + 1, self.last_id
-        keys = {
-            key for i in range(first, last + 1) for key in self.states[i].keys() ^ self.states[i - 1].keys()
-        }
-        keys |= {
-            k
-            for i in range(first, last + 1)
-            for k, v in self.states[i].items()
-            if self.states[i - 1].get(k) != v
-        }
+        keys = {key for i in range(first, last + 1) for key in self.states[i].keys() ^ self.states[i - 1].keys()}
+        keys |= {k for i in range(first, last + 1) for k, v in self.states[i].items() if self.states[i - 1].get(k) != v}
         if not keys:
             return None
         self.sent = last
@@ -70,11 +63,7 @@ class Venue:
 
     def snapshot(self, at: int) -> bytes:
         sides = {
-            name: [
-                [f"{p}.0", f"{v}.0"]
-                for (s, p), v in sorted(self.states[at].items(), reverse=s == "b")
-                if s == side
-            ]
+            name: [[f"{p}.0", f"{v}.0"] for (s, p), v in sorted(self.states[at].items(), reverse=s == "b") if s == side]
             for name, side, s in (("bids", "b", "b"), ("asks", "a", "a"))
         }
         body = json.dumps({"lastUpdateId": at, **sides}, separators=(",", ":")).encode()
@@ -236,9 +225,7 @@ def test_a_jump_on_a_diff_without_levels_is_marked_on_the_next_one() -> None:
     venue, recorder = started()
     recorder.take(diff(venue, 10), venue.snapshot(venue.last_id))
     nothing = b'{"e":"depthUpdate","E":1735689600125,"s":"BTCUSDT","U":9,"u":9,"b":[],"a":[]}'
-    recorder.take(
-        nothing, nothing.replace(b'9,"b":[]', b'10,"b":[["1.0","1.0"]]').replace(b'"U":9', b'"U":10')
-    )
+    recorder.take(nothing, nothing.replace(b'9,"b":[]', b'10,"b":[["1.0","1.0"]]').replace(b'"U":9', b'"U":10'))
     assert len(recorder.lost) == 1
     assert recorder.tape[-1]["flags"].tolist() == [Flag.FIRST | Flag.LAST | Flag.AFTER_GAP]
 

@@ -34,9 +34,7 @@ AGG = (
     b'{"e":"aggTrade","E":1735689600123,"s":"BTCUSDT","a":9,"p":"61837.63000000","q":"0.02000000","f":100,'
     b'"l":104,"T":1735689600122,"m":true,"M":true}'
 )
-TICKER = (
-    b'{"u":400900217,"s":"BTCUSDT","b":"25.35190000","B":"31.21000000","a":"25.36520000","A":"40.66000000"}'
-)
+TICKER = b'{"u":400900217,"s":"BTCUSDT","b":"25.35190000","B":"31.21000000","a":"25.36520000","A":"40.66000000"}'
 DEPTH = (
     b'{"e":"depthUpdate","E":1735689600125,"s":"ETHUSDT","U":157,"u":160,"b":[["3310.11000000","10.00000000"],'
     b'["3310.10000000","0.00000000"]],"a":[["3310.13000000","100.00000000"]]}'
@@ -61,9 +59,7 @@ def rows(found: Parsed) -> list[dict[str, Any]]:
 
 
 def row(**fields: Any) -> dict[str, Any]:
-    nothing = dict.fromkeys(
-        ("ts_event", "a", "b", "c", "d", "back", "instrument", "flags", "source", "side"), 0
-    )
+    nothing = dict.fromkeys(("ts_event", "a", "b", "c", "d", "back", "instrument", "flags", "source", "side"), 0)
     return nothing | {"ts_recv": NOW} | fields
 
 
@@ -89,9 +85,7 @@ def test_each_kind_becomes_its_records_in_the_order_of_arrival() -> None:
         ),
     ]  # fmt: skip
     assert found.bad == []
-    assert [(d.instrument_id, d.first_id, d.last_id, d.start, d.stop) for d in found.diffs] == [
-        (2, 157, 160, 1, 4)
-    ]
+    assert [(d.instrument_id, d.first_id, d.last_id, d.start, d.stop) for d in found.diffs] == [(2, 157, 160, 1, 4)]
 
 
 def test_bare_wrapped_and_oddly_spelled_frames_say_the_same() -> None:

@@ -46,9 +46,7 @@ async def test_what_is_asked_is_what_the_documentation_says() -> None:
     async with serving() as (server, rest, weights):
         server.says(200, b"[]", b"X-MBX-USED-WEIGHT-1M: 123")
         await rest.historical_trades("BTCUSDT", 17)
-        assert server.asked[0].startswith(
-            b"GET /api/v3/historicalTrades?symbol=BTCUSDT&fromId=17&limit=1000 "
-        )
+        assert server.asked[0].startswith(b"GET /api/v3/historicalTrades?symbol=BTCUSDT&fromId=17&limit=1000 ")
         assert b"x-mbx-time-unit: microsecond" in server.asked[0].lower()
         assert weights.used == 123
         await rest.agg_trades("BTCUSDT", 17)

@@ -21,9 +21,11 @@ from ticktape.sources.contract import Bad, Hole, Watched
 
 
 def trade(trade_id: int, symbol: str = "BTCUSDT", time: str = "1735689600121") -> bytes:
-    return (
-        b'{"e":"trade","E":%b,"s":"%b","t":%d,"p":"1.50000000","q":"2.00000000","T":%b,"m":false,"M":true}'
-        % (time.encode(), symbol.encode(), trade_id, time.encode())
+    return b'{"e":"trade","E":%b,"s":"%b","t":%d,"p":"1.50000000","q":"2.00000000","T":%b,"m":false,"M":true}' % (
+        time.encode(),
+        symbol.encode(),
+        trade_id,
+        time.encode(),
     )
 
 
@@ -92,9 +94,7 @@ async def test_lines_that_are_none_are_bad_with_their_number_and_the_rest_plays(
     assert "line 1:" in sink.bad[0].detail
 
 
-def test_a_line_above_the_limit_is_bad_and_the_next_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_line_above_the_limit_is_bad_and_the_next_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines_module, "MAX_LINE_BYTES", 100)
     (tmp_path / "c").write_bytes(b"5 " + b"x" * 350 + b"\n6 {}\n")
     long, short = read_lines(tmp_path / "c")

@@ -33,9 +33,7 @@ written = st.builds(
     digits,
     st.one_of(st.just(""), digits),
 )
-texts = st.one_of(
-    written, st.sampled_from(HOSTILE), st.text(max_size=8), st.text("0123456789.-", max_size=12)
-)
+texts = st.one_of(written, st.sampled_from(HOSTILE), st.text(max_size=8), st.text("0123456789.-", max_size=12))
 scales = st.integers(0, 18)
 
 
@@ -54,9 +52,7 @@ def by_decimal(text: str, scale: int) -> tuple[int, Verdict]:
 @settings(deadline=None)  # the first example loads the kernel
 @given(st.lists(st.tuples(texts, scales), max_size=20))
 def test_kernel_plain_form_and_decimal_agree(cases: list[tuple[str, int]]) -> None:
-    values, verdicts = decimals.parse_many(
-        [text for text, _ in cases], np.array([s for _, s in cases], np.int64)
-    )
+    values, verdicts = decimals.parse_many([text for text, _ in cases], np.array([s for _, s in cases], np.int64))
 
     expected = [by_decimal(text, scale) for text, scale in cases]
     assert [decimals.verdict(text, scale) for text, scale in cases] == expected

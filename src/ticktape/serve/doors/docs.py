@@ -109,7 +109,8 @@ def page(document: bytes) -> bytes:
     ]
     style = (
         "body{font:15px/1.5 system-ui;max-width:60rem;margin:2rem auto;padding:0 1rem;background:#0b0e11;color:#d5dbe1}"
-        "code,pre{font:13px/1.45 ui-monospace,monospace}pre{background:#151a20;padding:.8rem;overflow:auto;max-height:24rem}"
+        "code,pre{font:13px/1.45 ui-monospace,monospace}"
+        "pre{background:#151a20;padding:.8rem;overflow:auto;max-height:24rem}"
         "h2{font-size:1rem;margin:2rem 0 .3rem;color:#7cc7ff}td{padding:0 1rem 0 0;vertical-align:top}a{color:#7cc7ff}"
     )
     return (

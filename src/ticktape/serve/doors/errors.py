@@ -46,6 +46,7 @@ _RECORD_STATUS = {
     "busy": 409,
     "unavailable": 503,
     "disk_full": 503,
+    "failed": 503,  # its own fault, told in its own log
 }
 
 # Most particular first.

@@ -76,9 +76,7 @@ class ArchiveSource:
 
     def normalise(self, frames: list[bytes], ts_recv: int) -> Batch:
         """Refuse every frame: an archive has rows."""
-        return Batch(
-            empty(0), [Bad(BadReason.UNKNOWN_MESSAGE, "an archive has no frames", f) for f in frames]
-        )
+        return Batch(empty(0), [Bad(BadReason.UNKNOWN_MESSAGE, "an archive has no frames", f) for f in frames])
 
     async def fill(self, hole: Hole) -> AsyncIterator[Batch]:
         """Raise Misconfigured: a file has no more than it holds."""

@@ -24,9 +24,7 @@ from ticktape.sources.contract import Bad, Batch, Hole
 HISTORY = (Channel.TRADE, Channel.AGG_TRADE)
 
 
-async def fill(
-    rest: BinanceRest, names: Names, hole: Hole, clock: Clock, unit_ns: int
-) -> AsyncGenerator[Batch]:
+async def fill(rest: BinanceRest, names: Names, hole: Hole, clock: Clock, unit_ns: int) -> AsyncGenerator[Batch]:
     """Yield what the venue has of a hole, ascending, flagged BACKFILLED, received now.
 
     An end means that ids not yielded are confirmed missing. Raises Unavailable when the venue's history
@@ -45,9 +43,7 @@ async def fill(
             yield batch
         highest = max(ids, default=-1)
         if highest < next_id:
-            raise Unavailable(
-                f"binance: {symbol} history ends before id {next_id}; the hole ends at {hole.last_id}"
-            )
+            raise Unavailable(f"binance: {symbol} history ends before id {next_id}; the hole ends at {hole.last_id}")
         next_id = highest + 1
 
 
@@ -75,9 +71,7 @@ async def _agg_trades(
     slot = _slot(names, symbol)
     for at, row in enumerate(page):
         if from_id <= row.a <= hole.last_id:
-            rows.add(
-                at, wire.AggTrade(row.T, symbol, row.a, row.p, row.q, row.first, row.last, row.T, row.m), slot
-            )
+            rows.add(at, wire.AggTrade(row.T, symbol, row.a, row.p, row.q, row.first, row.last, row.T, row.m), slot)
     block = columns.agg_trades(rows, names, unit_ns, bad)
     return [row.a for row in page], Batch(block.records, _bad(bad, symbol))
 

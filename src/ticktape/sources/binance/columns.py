@@ -140,9 +140,7 @@ def diffs(rows: Rows[wire.DepthUpdate], names: Names, ats: Ints, bad: Faults) ->
     ]
 
 
-def snapshots(
-    rows: Rows[wire.DepthSnapshot], names: Names, ts_recv: Ints, ats: Ints, bad: Faults
-) -> list[Snapshot]:
+def snapshots(rows: Rows[wire.DepthSnapshot], names: Names, ts_recv: Ints, ats: Ints, bad: Faults) -> list[Snapshot]:
     """Return the order books, best level first; an order book has no venue time."""
     found: list[Snapshot] = []
     for at, message, slot in zip(rows.at, rows.messages, rows.slots, strict=True):
@@ -205,9 +203,7 @@ def _set_times(block: Block, times: list[int], unit_ns: int, bad: Faults) -> Non
     wrong = (units < EARLIEST_NS // unit_ns) | (units >= LATEST_NS // unit_ns)
     if wrong.any():
         for i in np.flatnonzero(wrong):
-            detail = (
-                f"binance: time {times[int(i)]} in units of {unit_ns} ns is outside the years 2000 to 2100"
-            )
+            detail = f"binance: time {times[int(i)]} in units of {unit_ns} ns is outside the years 2000 to 2100"
             bad.setdefault(int(block.at[i]), (BadReason.BAD_TIME, detail))
         units = np.where(wrong, 0, units)
     block.records["ts_event"] = units * unit_ns

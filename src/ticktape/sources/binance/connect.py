@@ -158,9 +158,7 @@ class Connection:
         """Tell those who wait for an answer that none will come."""
         for asked in self._asked.values():
             if not asked.answered.done():
-                asked.answered.set_exception(
-                    Unavailable(f"binance: {asked.method} unanswered: connection ended")
-                )
+                asked.answered.set_exception(Unavailable(f"binance: {asked.method} unanswered: connection ended"))
                 asked.answered.exception()  # seen: its asker may be gone already
         self._asked.clear()
         self._socket = None

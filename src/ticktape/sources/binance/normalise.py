@@ -138,14 +138,10 @@ class _Sorting:
     def _snapshot(self, at: int, stream: str, payload: bytes) -> None:
         """Take a REST order book: named by our wrapper, or bare where only one symbol can be meant."""
         if stream and not stream.endswith(SNAPSHOT_STREAM):
-            raise Refused(
-                BadReason.UNKNOWN_MESSAGE, f"binance: partial books are not recorded: {shown(stream)}"
-            )
+            raise Refused(BadReason.UNKNOWN_MESSAGE, f"binance: partial books are not recorded: {shown(stream)}")
         symbol = stream.removesuffix(SNAPSHOT_STREAM).upper() or self.names.only()
         if symbol is None:
-            raise Refused(
-                BadReason.UNKNOWN_SYMBOL, "binance: an order book that does not say of which symbol"
-            )
+            raise Refused(BadReason.UNKNOWN_SYMBOL, "binance: an order book that does not say of which symbol")
         self.snapshots.add(at, wire.decode_depth_snapshot(payload), self._slot(symbol))
 
     def _answer(self, payload: bytes) -> None:

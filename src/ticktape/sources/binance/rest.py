@@ -103,9 +103,7 @@ class BinanceRest:
     ) -> None:
         headers = {"X-MBX-TIME-UNIT": "MICROSECOND"} if time_unit == "us" else {}
         try:
-            self._http = httpx2.AsyncClient(
-                base_url=url, headers=headers, timeout=timeout_s, proxy=proxy or None
-            )
+            self._http = httpx2.AsyncClient(base_url=url, headers=headers, timeout=timeout_s, proxy=proxy or None)
         except (httpx2.InvalidURL, ValueError) as fault:
             raise Misconfigured(f"binance: not a REST address: '{shown(url)}': {fault}") from fault
         self._url = url
@@ -124,11 +122,7 @@ class BinanceRest:
         params = {} if symbols is None else {"symbols": msgspec.json.encode(symbols).decode()}
         info = await self._get("/api/v3/exchangeInfo", params, 20, ExchangeInfo)
         for limit in info.rate_limits:
-            if (
-                limit.rate_limit_type == "REQUEST_WEIGHT"
-                and limit.interval == "MINUTE"
-                and limit.interval_num == 1
-            ):
+            if limit.rate_limit_type == "REQUEST_WEIGHT" and limit.interval == "MINUTE" and limit.interval_num == 1:
                 self._weights.limit = limit.limit
         return info
 
@@ -184,13 +178,9 @@ class BinanceRest:
             self._weights.hold(_retry_after_s(answer, status))
             self._weights.raise_if_held()
         if said.code == _INVALID_SYMBOL:
-            raise UnknownSymbol(
-                f"binance: unknown symbol '{shown(params.get('symbol') or params.get('symbols', ''))}'"
-            )
+            raise UnknownSymbol(f"binance: unknown symbol '{shown(params.get('symbol') or params.get('symbols', ''))}'")
         if status == 404:
-            raise Misconfigured(
-                f"{where}: this host does not serve it", hint='rest_url = "https://api.binance.com"'
-            )
+            raise Misconfigured(f"{where}: this host does not serve it", hint='rest_url = "https://api.binance.com"')
         if status in (400, 414):
             raise BadInput(where)
         raise Unavailable(where)
@@ -206,8 +196,4 @@ def _error(body: bytes) -> _Error:
 def _retry_after_s(answer: httpx2.Response, status: int) -> float:
     """Return the pause asked for; without one, a minute for 429 and the shortest ban, 2 min, for 418."""
     said = answer.headers.get("Retry-After", "")
-    return (
-        float(said)
-        if said.isascii() and said.isdigit() and len(said) < 8
-        else (60.0 if status == 429 else 120.0)
-    )
+    return float(said) if said.isascii() and said.isdigit() and len(said) < 8 else (60.0 if status == 429 else 120.0)

@@ -30,9 +30,7 @@ class BinanceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     venue: str = "binance"  # whose names and instruments these are; a simulated venue is another one
     synthetic: bool = False  # flag every record SYNTHETIC: the other side is a simulator
     time_unit: Literal["ms", "us"] = "us"  # asked of the venue for every time it sends
-    depth_limit: int = (
-        1000  # levels a side of a snapshot: weight 5 to 100, 25 to 500, 50 to 1000, 250 to 5000
-    )
+    depth_limit: int = 1000  # levels a side of a snapshot: weight 5 to 100, 25 to 500, 50 to 1000, 250 to 5000
     weight_share: float = 0.5  # of the venue's request weight per minute that we allow ourselves
     max_frame_bytes: int = 32 << 20  # a longer WebSocket message ends the connection
     answer_timeout_s: float = 10.0  # to connect, for a SUBSCRIBE and for a request

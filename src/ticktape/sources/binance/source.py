@@ -81,9 +81,7 @@ class BinanceSource:
         async with self._rest() as rest:
             known, missing = await self._enrol(rest, self._symbols)
             if missing:
-                sink.batch(
-                    Batch(empty(0), [Bad(BadReason.UNKNOWN_SYMBOL, unknown(s), s.encode()) for s in missing])
-                )
+                sink.batch(Batch(empty(0), [Bad(BadReason.UNKNOWN_SYMBOL, unknown(s), s.encode()) for s in missing]))
             if missing and not known:
                 raise Misconfigured(f"binance: unknown symbols: {', '.join(missing)}")
             self._connection = Connection(self.settings, self._names, rest, sink)

@@ -163,9 +163,7 @@ class Enrolling:
         except BadSymbol:
             return None
         step = Decimal("0.00000001")
-        listing = Listing(
-            symbol=symbol, venue=vendor, asset_class=AssetClass.CRYPTO, tick_size=step, size_step=step
-        )
+        listing = Listing(symbol=symbol, venue=vendor, asset_class=AssetClass.CRYPTO, tick_size=step, size_step=step)
         return self._directory.enrol(vendor, symbol, listing)
 
     def enrol(self, vendor: str, name: str, listing: Listing) -> Instrument:

@@ -1,0 +1,137 @@
+"""Every bench by name: what it measures, its unit, what it must reach on two shared cores, and who stands beside us.
+
+Nothing heavy is imported here: what runs a bench is named as `module:function` and loaded when it is asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ticktape.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+INSTALL_PEERS = "pip install 'ticktape[peers]'"
+
+
+class Goal(NamedTuple):
+    """A bound on one figure of a result: `value`, `p50`, `p99`, `ratio` or one of its extra figures."""
+
+    figure: str
+    limit: float
+    at_most: bool = False
+
+    def reached(self, figures: dict[str, Any]) -> bool | None:
+        """Say whether the figure keeps the bound; None when it was not measured."""
+        found = figures.get(self.figure)
+        if not isinstance(found, int | float):
+            return None
+        return found <= self.limit if self.at_most else found >= self.limit
+
+    def text(self) -> str:
+        """Return the bound as a person writes it."""
+        number = f"{self.limit:,.0f}" if self.limit >= 1000 else f"{self.limit:g}"
+        name = "" if self.figure == "value" else f"{self.figure} "
+        return f"{name}{'<=' if self.at_most else '>='} {number}{'x' if self.figure == 'ratio' else ''}"
+
+
+class Entry(NamedTuple):
+    """One bench. `run` and `peer` are `module:function` under this package; a bench may have no peer."""
+
+    name: str
+    unit: str
+    what: str
+    goals: tuple[Goal, ...]
+    run: str
+    peer: str = ""
+
+    def function(self) -> Callable[..., Any]:
+        """Load what measures us."""
+        return _load(self.run)
+
+    def peer_function(self) -> Callable[..., Any]:
+        """Load what measures the peer."""
+        return _load(f"peers.{self.peer}")
+
+    @property
+    def peer_name(self) -> str:
+        """The package of the peer, or an empty string."""
+        return self.peer.partition(":")[0].removesuffix("_peer")
+
+
+def _load(where: str) -> Callable[..., Any]:
+    module, _, function = where.partition(":")
+    found: Callable[..., Any] = getattr(import_module(f"ticktape.bench.{module}"), function)
+    return found
+
+
+def _rate(limit: float) -> Goal:
+    return Goal("value", limit)
+
+
+def _most(figure: str, limit: float) -> Goal:
+    return Goal(figure, limit, at_most=True)
+
+
+ENTRIES = (
+    Entry(
+        "tape.append", "records/s", "judge, chain, commit; batches of 1,000; level process",
+        (_rate(8e6),), "tape:append", "lmdb_peer:append",
+    ),
+    Entry(
+        "tape.append_one", "records/s", "the same, one record a call",
+        (_rate(4e5),), "tape:append_one", "lmdb_peer:append_one",
+    ),
+    Entry(
+        "tape.append_power", "ms", "appended to durable at 100 k ticks/s, group commit 20 ms",
+        (_most("p99", 30),), "tape:append_power",
+    ),
+    Entry(
+        "tape.latest", "us", "last 100 of one instrument out of 36 M records of 1,000, in process",
+        (_most("p50", 5),), "past:latest", "lmdb_peer:latest",
+    ),
+    Entry(
+        "tape.reopen", "s", "36 M records after kill -9: open, rebuild, follow, first answer",
+        (_most("value", 2),), "past:reopen",
+    ),
+    Entry(
+        "tape.tail", "ms", "appended in one process, absorbed in another, at 100 k ticks/s",
+        (_most("p50", 1), _most("p99", 10)), "tail:tail",
+    ),
+    Entry(
+        "bars.build", "ticks/s", "all seven timeframes, 8 instruments, 1,000 ticks/s of market time",
+        (_rate(4e7), Goal("ratio", 50)), "bars:build", "nautilus_peer:build",
+    ),
+    Entry(
+        "bars.build_1000", "ticks/s", "the same, 1,000 instruments, 10,000 ticks/s of market time",
+        (), "bars:build_1000",
+    ),
+    Entry(
+        "binance.decode", "frames/s", "raw trade frames to appended records, one core",
+        (_rate(4e5), Goal("ratio", 2)), "binance:decode", "cryptofeed_peer:decode",
+    ),
+    Entry(
+        "binance.wire", "frames/s", "simulated venue to tape over a real socket, none lost",
+        (_rate(1.2e5),), "binance:wire",
+    ),
+    Entry(
+        "query.realtime", "ms", "HTTP, latest 100 ticks while 100 k ticks/s come in",
+        (_most("p50", 1.5), _most("p99", 10)), "query:realtime",
+    ),
+    Entry(
+        "memory", "MB", "record and serve after 36 M ticks of 1,000 instruments, page cache apart",
+        (_most("value", 600), _most("growth", 30)), "memory:memory",
+    ),
+)  # fmt: skip
+
+NAMES = tuple(entry.name for entry in ENTRIES)
+
+
+def chosen(names: Sequence[str]) -> list[Entry]:
+    """Return the benches of those names in the order of the list; all when there are none. Raises BadInput."""
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        raise BadInput(f"no bench '{unknown[0][:60]}'; there are {', '.join(NAMES)}", hint="ticktape bench --list")
+    return [entry for entry in ENTRIES if not names or entry.name in names]
