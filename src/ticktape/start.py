@@ -91,7 +91,16 @@ def _sample(data: Path, config: Config, why: str) -> Plan:
     }
     hot = config.keep.hot_hours or 1.0
     changed = msgspec.structs.replace(config, sources=table, sample=True, keep=KeepConfig(hot_hours=hot))
-    command = [sys.executable, "-m", "ticktape.simulate.binance", "--port", str(ws), "--rest-port", str(rest), "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "ticktape.simulate.binance",
+        "--port",
+        str(ws),
+        "--rest-port",
+        str(rest),
+        "--supervised",
+    ]
     return _planned(data, changed, "sample", why, [Child("venue", command, silent=True)])
 
 

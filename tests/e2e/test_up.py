@@ -118,23 +118,26 @@ def test_r01_every_process_may_die_and_none_takes_the_others_along(tmp_path: Pat
     assert len(pairs) == len(set(pairs)), "each trade once"
 
 
+def children(parent: int) -> dict[int, str]:
+    """Return the command lines of the processes that `parent` started, by process id."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
+    rows = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
+    return {int(number): command for number, above, command in rows if int(above) == parent}
+
+
 def child(parent: int, name: str) -> int:
     """Return the process id of the part `name` that `parent` started."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
-    for line in listed.stdout.splitlines():
-        number, above, command = line.split(maxsplit=2)
-        if int(above) == parent and f"ticktape.cli.main {name} " in command:
-            return int(number)
-    raise AssertionError(f"no process {name}")
+    return next(n for n, command in children(parent).items() if f"ticktape.cli.main {name} " in command)
 
 
 def test_children_stop_when_their_supervisor_is_killed(tmp_path: Path, port: int) -> None:
     with up(tmp_path, port, "--sample") as running:
         running.until("first 1s bar")
-        record = child(running.process.pid, "record")
+        own = children(running.process.pid)
+        assert len(own) == 4, "record, serve, keep and the simulated venue"
         running.process.kill()
         running.process.wait()
-    while Path(f"/proc/{record}").exists():
+    while any(Path(f"/proc/{number}").exists() for number in own):
         time.sleep(0.05)
 
 

@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
         help="any other VenueSettings field, as JSON",
     )
     add("--json", action="store_true", help="print the addresses as one JSON line")
+    add("--supervised", action="store_true", help="stop when standard input ends")
     return parsing
 
 
@@ -77,12 +78,14 @@ def settings(args: argparse.Namespace) -> VenueSettings:
         raise BadInput(f"simulate.binance: {error}", hint="see VenueSettings") from None
 
 
-async def run(chosen: VenueSettings, as_json: bool) -> None:
+async def run(chosen: VenueSettings, *, as_json: bool, supervised: bool = False) -> None:
     """Serve until SIGTERM or Ctrl-C; a feed that fails ends the process."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if supervised:
+        loop.add_reader(sys.stdin.fileno(), lambda: (loop.remove_reader(sys.stdin.fileno()), stop.set()))
     async with BinanceVenue(chosen) as venue:
         where = {
             "ws_port": venue.port,
@@ -106,7 +109,7 @@ def main() -> int:
     except BadInput as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    asyncio.run(run(chosen, args.json))
+    asyncio.run(run(chosen, as_json=args.json, supervised=args.supervised))
     return 0
 
 
