@@ -36,7 +36,7 @@ def configure(level: str = "info", *, as_json: bool = False) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,  # a handful of lines an hour; and tests can listen in
     )
 
 
