@@ -34,17 +34,18 @@ def record(
     """Run the sources and append what they send to the tape."""
     import structlog
 
-    from ticktape import app
+    from ticktape.app.record import run_record, source_makers
+    from ticktape.app.until import until_told
     from ticktape.config import world_of
     from ticktape.errors import Misconfigured
 
     settings = _config(config, log_level)
-    makers, wrong = app.source_makers(settings)
+    makers, wrong = source_makers(settings)
     for error in wrong:
         structlog.get_logger("record").error("source.misconfigured", error=str(error))
     if not makers:
         raise wrong[0] if wrong else Misconfigured("no sources configured", hint="cp config.example.toml ticktape.toml")
-    app.until_told(lambda stop: app.run_record(world_of(data), settings, makers, stop), supervised=supervised)
+    until_told(lambda stop: run_record(world_of(data), settings, makers, stop), supervised=supervised)
 
 
 def serve(
@@ -58,13 +59,14 @@ def serve(
     """Answer queries from the tape."""
     import msgspec
 
-    from ticktape import app
+    from ticktape.app.serve import run_serve
+    from ticktape.app.until import until_told
     from ticktape.config import world_of
 
     settings = _config(config, log_level)
     if port is not None:
         settings = msgspec.structs.replace(settings, serve=msgspec.structs.replace(settings.serve, port=port))
-    app.until_told(lambda stop: app.run_serve(world_of(data), settings, stop), supervised=supervised)
+    until_told(lambda stop: run_serve(world_of(data), settings, stop), supervised=supervised)
 
 
 def keep(
@@ -75,8 +77,9 @@ def keep(
     supervised: SupervisedOption = False,
 ) -> None:
     """Trim the tape behind the hot window."""
-    from ticktape import app
+    from ticktape.app.keep import run_keep
+    from ticktape.app.until import until_told
     from ticktape.config import world_of
 
     settings = _config(config, log_level)
-    app.until_told(lambda stop: app.run_keep(world_of(data), settings, stop), supervised=supervised)
+    until_told(lambda stop: run_keep(world_of(data), settings, stop), supervised=supervised)

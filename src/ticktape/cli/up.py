@@ -83,7 +83,7 @@ def _banner(plan: Any, data: Path, key: str | None) -> None:
 def _run(plan: Any, key: str | None, log_level: str) -> None:
     import asyncio
 
-    from ticktape import app
+    from ticktape.app.until import until_told
     from ticktape.cli.watch import watch
     from ticktape.supervise import Supervisor, environment
 
@@ -100,5 +100,5 @@ def _run(plan: Any, key: str | None, log_level: str) -> None:
             watching.cancel()
             await asyncio.wait([watching])
 
-    app.until_told(main)
+    until_told(main)
     typer.echo("stopped: everything accepted is on the tape", err=True)

@@ -1,23 +1,18 @@
-"""The only wiring: configuration in, running parts out."""
+"""Wires the recorder: sources by their kind, the tape of a world, limits."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
-import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import uvloop
 
-from ticktape.config import Config, convert, keys_of
+from ticktape.config import Config, convert
 from ticktape.errors import Misconfigured
-from ticktape.keep.process import KeepSettings, keep
 from ticktape.record.append import Limits
 from ticktape.record.process import Recorder, RecordSettings, SourceMaker
-from ticktape.serve.process import ServeSettings, serve
 from ticktape.simulate.listings import listings
 from ticktape.sources.archive.source import ArchiveSettings, ArchiveSource
 from ticktape.sources.binance.settings import BinanceSettings
@@ -86,35 +81,3 @@ def _enrol_samples(folder: Path) -> None:
 async def run_record(world: Path, config: Config, makers: list[SourceMaker], stop: asyncio.Event) -> None:
     """Record until `stop` is set."""
     await recorder(world, config, makers).run(stop)
-
-
-async def run_serve(world: Path, config: Config, stop: asyncio.Event) -> None:
-    """Answer until `stop` is set."""
-    settings = ServeSettings(data=world, keys=keys_of(world), host=config.serve.host, port=config.serve.port)
-    await serve(settings, stop)
-
-
-async def run_keep(world: Path, config: Config, stop: asyncio.Event) -> None:
-    """Keep until `stop` is set."""
-    await keep(KeepSettings(data=world, hot_hours=config.keep.hot_hours), stop)
-
-
-def until_told(part: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, supervised: bool = False) -> None:
-    """Run a part until SIGTERM or SIGINT asks it to stop, or, when supervised, until the supervisor is gone."""
-
-    async def main() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        if supervised:
-            loop.add_reader(sys.stdin.fileno(), _gone, loop, stop)
-        await part(stop)
-
-    uvloop.run(main())
-
-
-def _gone(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    # The supervisor writes nothing, so that anything to read is the end of its pipe.
-    loop.remove_reader(sys.stdin.fileno())
-    stop.set()
