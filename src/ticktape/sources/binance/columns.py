@@ -69,6 +69,13 @@ class Rows(Generic[M]):
         self.messages.append(message)
         self.slots.append(slot)
 
+    def sort(self) -> None:
+        """Put the messages into the order of their frames."""
+        order = sorted(range(len(self.at)), key=self.at.__getitem__)
+        self.at = [self.at[k] for k in order]
+        self.messages = [self.messages[k] for k in order]
+        self.slots = [self.slots[k] for k in order]
+
 
 class Block(NamedTuple):
     """Records and the index of the frame each came from."""

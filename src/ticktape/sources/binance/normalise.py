@@ -10,7 +10,7 @@ Nothing the venue sends raises here: what cannot be a record becomes a Bad with 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -57,6 +57,16 @@ class Refused(Exception):
 _FAULTS = (msgspec.MsgspecError, UnicodeError, RecursionError, Refused)
 
 
+class _Kind(NamedTuple):
+    """How messages of one kind are decoded, alone and as a list, and where they go."""
+
+    decode: Callable[[bytes], Any]
+    decode_all: Callable[[bytes], list[Any]]
+    rows: Rows[Any]
+    at: list[int]
+    payloads: list[bytes]
+
+
 class _Sorting:
     """The messages of one call by kind. `kinds` maps the first 8 bytes Binance writes to a decoder."""
 
@@ -69,31 +79,64 @@ class _Sorting:
         self.snapshots: Rows[wire.DepthSnapshot] = Rows()
         self.bad: columns.Faults = {}
         self.control: list[wire.Answer | wire.Shutdown] = []
-        self.kinds: dict[bytes, tuple[Callable[[bytes], Any], Rows[Any]]] = {
-            b'{"e":"tr': (wire.decode_trade, self.trades),
-            b'{"e":"ag': (wire.decode_agg_trade, self.agg_trades),
-            b'{"e":"de': (wire.decode_depth_update, self.depths),
+        self.events = {
+            "trade": _Kind(wire.decode_trade, wire.decode_trades, self.trades, [], []),
+            "aggTrade": _Kind(wire.decode_agg_trade, wire.decode_agg_trades, self.agg_trades, [], []),
+            "depthUpdate": _Kind(wire.decode_depth_update, wire.decode_depth_updates, self.depths, [], []),
         }
-        self.events: dict[str, tuple[Callable[[bytes], Any], Rows[Any]]] = {
-            "trade": self.kinds[b'{"e":"tr'],
-            "aggTrade": self.kinds[b'{"e":"ag'],
-            "depthUpdate": self.kinds[b'{"e":"de'],
+        self.ticker = _Kind(wire.decode_book_ticker, wire.decode_book_tickers, self.tickers, [], [])
+        self.kinds = {
+            b'{"e":"tr': self.events["trade"],
+            b'{"e":"ag': self.events["aggTrade"],
+            b'{"e":"de': self.events["depthUpdate"],
         }
 
     def sort(self, frames: Sequence[bytes]) -> None:
-        """Decode every frame as Binance spells it; anything else goes the slow way."""
-        kinds, slots, ticker = (self.kinds, self.names.slots, (wire.decode_book_ticker, self.tickers))
-        plain = b"".join(frames).isascii() and max(map(len, frames), default=0) <= MAX_FRAME_BYTES
-        for at, frame in enumerate(frames):
+        """Decode every frame as Binance spells it, a kind at a time; anything else goes the slow way."""
+        others = range(len(frames))
+        if b"".join(frames).isascii() and max(map(len, frames), default=0) <= MAX_FRAME_BYTES:
+            others = self._spread(frames)
+            for kind in (*self.events.values(), self.ticker):
+                if kind.at:
+                    self._decode(kind)
+        for at in others:
             try:
-                payload = _unwrapped(frame) if frame.startswith(_WRAPPED) else frame
-                kind = kinds.get(payload[:8]) or (ticker if payload.startswith(_TICKER) else None)
-                if kind is None or not plain:
-                    self._other(at, frame)
+                self._other(at, frames[at])
+            except _FAULTS as fault:
+                self.bad[at] = _why(fault)
+        if others:
+            for rows in (self.trades, self.agg_trades, self.tickers, self.depths):
+                rows.sort()
+
+    def _spread(self, frames: Sequence[bytes]) -> list[int]:
+        """Lay each frame's payload with its kind. Returns the indices of those that are spelled otherwise."""
+        kinds, ticker, others = self.kinds, self.ticker, list[int]()
+        for at, frame in enumerate(frames):
+            payload = _unwrapped(frame) if frame.startswith(_WRAPPED) else frame
+            kind = kinds.get(payload[:8])
+            if kind is None:
+                if not payload.startswith(_TICKER):
+                    others.append(at)
                     continue
-                message = kind[0](payload)
-                slot = slots.get(message.s)
-                kind[1].add(at, message, self._slot(message.s) if slot is None else slot)
+                kind = ticker
+            kind.at.append(at)
+            kind.payloads.append(payload)
+        return others
+
+    def _decode(self, kind: _Kind) -> None:
+        """Decode a kind's payloads in one call; when one of them is not right, one by one."""
+        try:
+            messages = kind.decode_all(b"[" + b",".join(kind.payloads) + b"]")
+        except _FAULTS:
+            messages = []
+        slots = list(map(self.names.slots.get, (m.s for m in messages)))
+        if len(messages) == len(kind.at) and None not in slots:
+            kind.rows.at, kind.rows.messages, kind.rows.slots = kind.at, messages, cast("list[int]", slots)
+            return
+        for at, payload in zip(kind.at, kind.payloads, strict=True):
+            try:
+                message = kind.decode(payload)
+                kind.rows.add(at, message, self._slot(message.s))
             except _FAULTS as fault:
                 self.bad[at] = _why(fault)
 
@@ -131,9 +174,8 @@ class _Sorting:
             return
         if event not in self.events:
             raise Refused(BadReason.UNKNOWN_MESSAGE, f"binance: unknown event type '{shown(event)}'")
-        decode, rows = self.events[event]
-        message = decode(payload)
-        rows.add(at, message, self._slot(message.s))
+        message = self.events[event].decode(payload)
+        self.events[event].rows.add(at, message, self._slot(message.s))
 
     def _snapshot(self, at: int, stream: str, payload: bytes) -> None:
         """Take a REST order book: named by our wrapper, or bare where only one symbol can be meant."""
