@@ -20,14 +20,18 @@ from ticktape.model.bars import BAR, SECOND_NS, WIDTHS, BarFlag
 from ticktape.model.records import Flag, Kind
 
 FRAMES = len(WIDTHS)
-MAX_BARS = np.array([3600, 1500, 2016, 672, 744, 372, 366], dtype=np.int32)  # kept in memory, by timeframe
+# Kept in memory, by timeframe: a quarter of an hour, half a day, two days, four days, two weeks, a month, half a year.
+ROOM = np.array([900, 720, 576, 384, 336, 180, 180], dtype=np.int32)
 GRACE_NS = SECOND_NS  # how long after its end the clock alone closes a bar
 MAX_AHEAD_NS = 10 * SECOND_NS  # a tick further ahead of our clock than this moves no watermark
 
 RING = np.dtype([("at", "<i8"), ("room", "<i4"), ("count", "<i4"), ("first", "<i4"), ("_", "<i4")], align=True)
+RINGS_BARS = int(ROOM.sum())  # places that all rings of one instrument and basis take
+
+POOL_BYTES = 64 << 30  # addresses for 160,000 instruments and bases
 
 # Why `absorb` stopped.
-DONE, NEW_INSTRUMENT, GROW, REVISE = range(4)
+DONE, NEW_INSTRUMENT, NEW_RINGS, REVISE = range(4)
 
 # Words of `clock`.
 VENUE_NOW, LAST_MONOTONIC, NEWEST, TOO_OLD = range(4)
@@ -174,16 +178,6 @@ def flush(part: Any, rings: Any, pool: Any, first_ring: int, watermark: int, clo
 
 
 @part
-def has_room(rings: Any, first_ring: int) -> bool:
-    """Say whether each of an instrument's rings can take one more bar without growing."""
-    for t in range(FRAMES):
-        ring = rings[first_ring + t]
-        if ring.count == ring.room and ring.room < MAX_BARS[t]:
-            return False
-    return True
-
-
-@part
 def tell_time(r: Any, clock: Any) -> None:
     """Carry the venue's clock on by a CLOCK record."""
     passed = r.b - clock[LAST_MONOTONIC]
@@ -206,7 +200,7 @@ def absorb(
 
     parts, marks: one an instrument and basis (trades, quotes); kinds: which kind makes an instrument's trade bars;
     dirty: scratch, the parts that hold something.
-    Returns (first position not absorbed, why, which): at a new instrument, a ring to grow or a correction the
+    Returns (first position not absorbed, why, which): at a new instrument, rings to place or a correction the
     caller acts and goes on. All gathered parts are merged on return.
     """
     used = 0
@@ -230,8 +224,8 @@ def absorb(
                     position += 1
                     continue
                 kinds[r.instrument] = kind
-            if not has_room(rings, key * FRAMES):
-                why, which = GROW, key
+            if rings[key * FRAMES].room == 0:
+                why, which = NEW_RINGS, key
                 break
             ts = r.ts_event
             part = parts[key]
@@ -239,9 +233,6 @@ def absorb(
             if part.count == 0 or ts < second or ts >= second + SECOND_NS:
                 if part.count > 0:
                     flush(part, rings, pool, key * FRAMES, NOT_LATE, clock)
-                    if not has_room(rings, key * FRAMES):
-                        why, which = GROW, key
-                        break
                 else:
                     if used == dirty.shape[0]:
                         flush_all(dirty, used, parts, rings, pool, clock)

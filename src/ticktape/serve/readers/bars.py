@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import mmap
 from typing import Any
 
 import numpy as np
 
-from ticktape.model.bars import TIMEFRAMES, WIDTHS, BarFlag, Bars, Basis
+from ticktape.errors import Unavailable
+from ticktape.model.bars import BAR, TIMEFRAMES, WIDTHS, BarFlag, Bars, Basis
 from ticktape.model.records import Flag, Ints, Kind, Records
 from ticktape.serve.readers import bar_kernel as kernel
 from ticktape.tape.kernels import CHAIN_TRADE
 from ticktape.tape.reader import Reader
 
-_FIRST_ROOM = 16
+_MAP_NORESERVE = 0x4000  # Linux; Python names it from 3.12 on
 _FRAME_OF = {name: place for place, name in enumerate(TIMEFRAMES)}
 _LEFT_OUT = int(Flag.NON_POSITIVE | Flag.CROSSED | Flag.SPIKE)
 
 
 class BarReader:
-    """The latest bars by instrument, timeframe and basis. Memory grows with the bars, up to MAX_BARS a ring."""
+    """The latest bars by instrument, timeframe and basis.
+
+    Every ring has its full room from the start, in addresses that cost no memory until a bar is written there.
+    """
 
     def __init__(self) -> None:
         self._rings: Any = np.zeros(0, dtype=kernel.RING)
@@ -27,9 +32,8 @@ class BarReader:
         self._kinds = np.zeros(0, dtype=np.uint8)
         self._clock: Ints = np.zeros(4, dtype=np.int64)
         self._dirty: Ints = np.zeros(1024, dtype=np.int64)
-        self._pool: Bars = kernel.new_bars(4096)
+        self._pool: Bars = _addresses(kernel.POOL_BYTES)
         self._used = 0
-        self._free: dict[int, list[int]] = {}  # blocks given back, by size
         self._ensure(15)
 
     # -- following ---------------------------------------------------------------------------------
@@ -44,8 +48,8 @@ class BarReader:
             )  # fmt: skip
             if why == kernel.NEW_INSTRUMENT:
                 self._ensure(which)
-            elif why == kernel.GROW:
-                self._grow(which)
+            elif why == kernel.NEW_RINGS:
+                self._place_rings(which)
             elif why == kernel.REVISE:
                 self._revise(reader, which)
                 position += 1
@@ -58,30 +62,12 @@ class BarReader:
         self._rings = _grown(self._rings, 2 * need * kernel.FRAMES)
         self._rings["room"][2 * old * kernel.FRAMES :] = 0
 
-    def _grow(self, key: int) -> None:
-        for t in range(kernel.FRAMES):
-            ring = self._rings[key * kernel.FRAMES + t]
-            if ring["count"] == ring["room"] and ring["room"] < kernel.MAX_BARS[t]:
-                self._grow_ring(key * kernel.FRAMES + t, int(kernel.MAX_BARS[t]))
-
-    def _grow_ring(self, which: int, most: int) -> None:
-        old = self._rings[which].copy()
-        room = min(max(2 * int(old["room"]), _FIRST_ROOM), most)
-        at = self._block(room)
-        bars = kernel.new_bars(int(old["count"]))
-        kernel.copy_last(self._rings[which : which + 1], self._pool, len(bars), bars)
-        self._pool[at : at + len(bars)] = bars
-        if old["room"]:
-            self._free.setdefault(int(old["room"]), []).append(int(old["at"]))
-        self._rings[which] = (at, room, len(bars), 0, 0)
-
-    def _block(self, room: int) -> int:
-        if self._free.get(room):
-            return self._free[room].pop()
-        at, self._used = self._used, self._used + room
+    def _place_rings(self, key: int) -> None:
+        for t, room in enumerate(kernel.ROOM.tolist()):
+            self._rings[key * kernel.FRAMES + t] = (self._used, room, 0, 0, 0)
+            self._used += room
         if self._used > len(self._pool):
-            self._pool = _grown(self._pool, max(self._used, len(self._pool) * 3 // 2))
-        return at
+            raise Unavailable(f"bars of {self._used // kernel.RINGS_BARS} instruments: more than there are addresses for")
 
     # -- corrections -------------------------------------------------------------------------------
 
@@ -134,6 +120,12 @@ class BarReader:
     def too_old(self) -> int:
         """How many ticks were older than every bar still kept in memory; the tape has them."""
         return int(self._clock[kernel.TOO_OLD])
+
+
+def _addresses(size: int) -> Bars:
+    # Never more than addresses: the system gives memory page by page as bars are written.
+    span = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
+    return np.frombuffer(span, dtype=BAR, count=size // BAR.itemsize)
 
 
 def _grown(array: Any, size: int) -> Any:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ticktape.model.bars import SECOND_NS, TIMEFRAMES, BarFlag, Bars, Basis, wide
 from ticktape.model.records import RECORD, Flag, Kind, Records
-from ticktape.serve.readers.bar_kernel import GRACE_NS, MAX_BARS
+from ticktape.serve.readers.bar_kernel import GRACE_NS, ROOM
 from ticktape.serve.readers.bars import BarReader
 from ticktape.tape.reader import Reader
 from ticktape.tape.writer import Writer
@@ -198,10 +198,10 @@ def test_aggregated_trades_make_bars_only_where_there_are_no_trades() -> None:
 
 
 def test_memory_is_bounded_and_what_is_too_old_is_counted() -> None:
-    seconds = int(MAX_BARS[0]) + 100
+    seconds = int(ROOM[0]) + 100
     bars = built(trades([(k * SECOND_NS, k + 1, 100 + k, 1) for k in range(seconds)]), trades([(0, 9, 5, 1)]))
     kept = bars.latest(1, "1s", Basis.TRADES, 10_000)
-    assert len(kept) == MAX_BARS[0]
+    assert len(kept) == ROOM[0]
     assert kept["start"][0] == T0 + 100 * SECOND_NS
     assert bars.too_old == 1
     assert bars.latest(1, "1d", Basis.TRADES, 1)["count"] == seconds + 1
