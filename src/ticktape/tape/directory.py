@@ -50,6 +50,7 @@ class TapeDirectory:
         self._db.execute("pragma journal_mode = wal")
         self._db.execute("pragma synchronous = full")
         self._db.executescript(_SCHEMA)
+        self._bodies: dict[int, str] = {}  # rows as last read
         self._by_id: dict[int, Instrument] = {}
         self._by_symbol: dict[str, Instrument] = {}
         self._by_name: dict[tuple[str, str], Instrument] = {}
@@ -66,16 +67,21 @@ class TapeDirectory:
             self._load()
 
     def _load(self) -> None:
+        self._db.execute("begin")  # one snapshot: a name enrolled between two reads would lack its instrument
         rows = self._db.execute("select id, body from instruments order by id").fetchall()
-        for number, body in rows:
-            if number not in self._by_id:
-                self._add(msgspec.convert(msgspec.json.decode(body) | {"id": number}, Instrument))
         names = self._db.execute("select vendor, name, instrument_id from names where valid_to_ns = ?", (FOREVER_NS,))
-        self._by_name = {(vendor, name): self._by_id[number] for vendor, name, number in names.fetchall()}
+        current = names.fetchall()
+        self._db.execute("commit")
+        for number, body in rows:
+            if self._bodies.get(number) != body:
+                self._bodies[number] = body
+                self._add(msgspec.convert(msgspec.json.decode(body) | {"id": number}, Instrument))
+        self._by_name = {(vendor, name): self._by_id[number] for vendor, name, number in current}
 
     def _add(self, instrument: Instrument) -> None:
         self._by_id[instrument.id] = instrument
-        self._by_symbol.setdefault(instrument.symbol, instrument)
+        if self._by_symbol.get(instrument.symbol, instrument).id == instrument.id:
+            self._by_symbol[instrument.symbol] = instrument
 
     def all(self) -> list[Instrument]:
         """Return every instrument, by id."""
@@ -165,9 +171,7 @@ class TapeDirectory:
         if instrument != before:
             body = msgspec.json.encode(kept).decode()
             self._write("update instruments set body = ? where id = ?", (body, number))
-            self._by_id[number] = instrument
-            if self._by_symbol.get(instrument.symbol, instrument).id == number:
-                self._by_symbol[instrument.symbol] = instrument
+            self._add(instrument)
         return instrument
 
     def rename(self, vendor: str, name: str, instrument_id: int, from_ns: int | None) -> None:

@@ -39,6 +39,13 @@ class Reserve:
             self._wanted = number
             self._changed.notify_all()
 
+    def ready(self, number: int) -> bool:
+        """Say whether `take` would return at once; waits until that is known."""
+        if number not in self._ready:
+            with self._changed:
+                self._changed.wait_for(lambda: number in self._ready or self.low_space or self._failure is not None)
+        return number in self._ready
+
     def take(self, number: int) -> int:
         """Return the descriptor of a segment asked for by `want`, waiting until it is ready.
 
@@ -105,6 +112,9 @@ class Reserve:
             header = segment.Header(number, self._meta.capacity, self._meta.id_bytes)
             fd = segment.create(self._folder, header, self._disk)
         # Reading reserved space costs no disk but gives every page its memory, so that the writer's pwrite only copies.
+        # RANDOM keeps the system from reading ahead in large blocks, in which a small pwrite costs three times as much.
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+        buffer = bytearray(_READ_BYTES)
         for offset in range(0, segment.HEADER_BYTES + self._meta.capacity * RECORD_BYTES, _READ_BYTES):
-            os.pread(fd, _READ_BYTES, offset)
+            os.preadv(fd, [buffer], offset)
         return fd
