@@ -256,6 +256,19 @@ def test_ids_that_start_anew_are_a_break_and_not_repeats_for_ever() -> None:
     assert (recorder.book().synced, recorder.book().update_id) == (True, 3)
 
 
+def test_a_snapshot_ahead_of_the_diffs_covers_the_ones_that_follow() -> None:
+    venue, recorder = started()
+    recorder.take(diff(venue, 10))
+    venue.update("a", 11, 1)
+    snapshot = venue.snapshot(venue.last_id)  # taken before the diff that carries this update is sent
+    recorder.take(snapshot)
+    covered = venue.diff()
+    assert covered is not None
+    recorder.take(covered, diff(venue, 12))
+    assert recorder.lost == []
+    assert (recorder.book().synced, recorder.book().update_id) == (True, venue.last_id)
+
+
 def test_an_empty_book_is_said_too() -> None:
     venue, recorder = Venue(), Recorder()
     recorder.sync.want(1)

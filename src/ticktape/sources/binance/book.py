@@ -32,6 +32,7 @@ class _State:
     """One symbol: `last_id` when in sync, else the diffs seen so far, without a hole between them."""
 
     last_id: int | None = None
+    diffed_id: int | None = None  # the last update id of the latest diff
     time: int = 0  # of the latest diff
     held: deque[tuple[Diff, Records]] = field(default_factory=deque[tuple[Diff, Records]])
     held_rows: int = 0
@@ -104,10 +105,12 @@ class BookSync:
         state = self._states.setdefault(diff.instrument_id, _State())
         last_id = state.held[-1][0].last_id if state.held else state.last_id
         newer, state.time = diff.time > state.time, max(diff.time, state.time)
+        anew = newer and state.diffed_id is not None and diff.last_id <= state.diffed_id
         repeats = last_id is not None and diff.last_id <= last_id
-        if repeats and not newer:
-            return
-        # Lower ids at a later time are no repeat: the venue began to count anew.
+        state.diffed_id = diff.last_id if anew else max(diff.last_id, state.diffed_id or 0)
+        if repeats and not anew:
+            return  # sent before, or in the snapshot, which may be ahead of the diffs
+        # Ids below those of a diff before, at a later time, are no repeat: the venue began to count anew.
         if last_id is None or repeats or diff.first_id > last_id + 1:
             state.unmarked = True
             if state.last_id is not None:
