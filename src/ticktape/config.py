@@ -53,6 +53,8 @@ class KeepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[keep]`."""
 
     hot_hours: float = 0.0
+    flush_every_s: float = 600.0
+    retain_days: dict[str, int] = {}
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

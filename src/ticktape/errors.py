@@ -4,7 +4,8 @@ TicktapeError
 ├── BadInput          refuse it and tell the caller: exit 2, HTTP 422
 │   ├── BadFrame      quarantine the frame, keep the feed up
 │   ├── BadSymbol     not a symbol by the grammar
-│   └── UnknownSymbol well formed, but nobody enrolled it (HTTP 404)
+│   ├── UnknownSymbol well formed, but nobody enrolled it (HTTP 404)
+│   └── TooCostly     it would take more rows, memory or time than one question may: ask for less
 ├── Misconfigured     name the part, start the others
 ├── Busy              another process owns it; says who
 ├── Damaged           bytes on disk are not what was written; run verify / repair
@@ -42,6 +43,10 @@ class BadSymbol(BadInput):
 
 class UnknownSymbol(BadInput):
     """A well-formed symbol that no instrument carries at that time."""
+
+
+class TooCostly(BadInput):
+    """A question that would take more rows, memory or time than one may."""
 
 
 class Misconfigured(TicktapeError):

@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import msgspec
 
-from ticktape.config import Config, KeepConfig, use_world
+from ticktape.config import Config, use_world
 from ticktape.errors import Busy, Misconfigured
 from ticktape.supervise import Child
 
@@ -73,7 +73,9 @@ def _replay(data: Path, config: Config, capture: Path, speed: float) -> Plan:
     if folder.exists():  # what a recording made can be made again
         shutil.rmtree(folder)
     table: dict[str, dict[str, Any]] = {"capture": {"path": str(capture.resolve()), "speed": speed}}
-    changed = msgspec.structs.replace(config, sources=table, keep=KeepConfig(hot_hours=0.0))
+    forever = dict.fromkeys(("trades", "quotes", "book", "bars"), 0)  # it is old, and it stays
+    kept = msgspec.structs.replace(config.keep, hot_hours=0.0, retain_days=forever)
+    changed = msgspec.structs.replace(config, sources=table, keep=kept)
     return _planned(data, changed, "replay", f"plays {capture.name} at {speed:g}x", [])
 
 
@@ -90,7 +92,8 @@ def _sample(data: Path, config: Config, why: str) -> Plan:
         }
     }
     hot = config.keep.hot_hours or 1.0
-    changed = msgspec.structs.replace(config, sources=table, sample=True, keep=KeepConfig(hot_hours=hot))
+    kept = msgspec.structs.replace(config.keep, hot_hours=hot)
+    changed = msgspec.structs.replace(config, sources=table, sample=True, keep=kept)
     command = [
         sys.executable,
         "-m",

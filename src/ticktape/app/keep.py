@@ -11,4 +11,10 @@ from ticktape.keep.process import KeepSettings, keep
 
 async def run_keep(world: Path, config: Config, stop: asyncio.Event) -> None:
     """Keep until `stop` is set."""
-    await keep(KeepSettings(data=world, hot_hours=config.keep.hot_hours), stop)
+    settings = KeepSettings(
+        data=world,
+        hot_hours=config.keep.hot_hours,
+        flush_every_s=config.keep.flush_every_s,
+        retain_days=config.keep.retain_days,
+    )
+    await keep(settings, stop)

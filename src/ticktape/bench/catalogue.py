@@ -102,7 +102,7 @@ ENTRIES = (
     ),
     Entry(
         "bars.build", "ticks/s", "all seven timeframes, 8 instruments, 1,000 ticks/s of market time",
-        (_rate(4e7), Goal("ratio", 50)), "bars:build", "nautilus_peer:build",
+        (_rate(4e7), Goal("ratio", 50)), "bars:build", "nautilus_trader_peer:build",
     ),
     Entry(
         "bars.build_1000", "ticks/s", "the same, 1,000 instruments, 10,000 ticks/s of market time",
@@ -121,7 +121,7 @@ ENTRIES = (
         (_most("p50", 1.5), _most("p99", 10)), "query:realtime",
     ),
     Entry(
-        "memory", "MB", "record and serve after 36 M ticks of 1,000 instruments, page cache apart",
+        "memory", "MB", "record and serve after 36 M ticks, an hour of 1,000 instruments; page cache apart",
         (_most("value", 600), _most("growth", 30)), "memory:memory",
     ),
 )  # fmt: skip

@@ -18,7 +18,7 @@ import msgspec
 from ticktape.errors import Unavailable
 
 STOP_S = 8.0
-_MOST_SAID = 2000  # characters of a log in an error
+_MOST_SAID = 400  # characters of a log in an error
 
 
 def role(name: str, told: msgspec.Struct) -> list[str]:

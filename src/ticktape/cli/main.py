@@ -13,7 +13,23 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from ticktape.cli import bench, doctor, instruments, key, parts, tape, up, version
+from ticktape.cli import (
+    backup,
+    bench,
+    bootstrap,
+    certify,
+    doctor,
+    export,
+    gaps,
+    imports,
+    instruments,
+    key,
+    lake,
+    parts,
+    tape,
+    up,
+    version,
+)
 from ticktape.errors import BadInput, Misconfigured, TicktapeError
 
 FOUND, MISUSE, BROKEN_PIPE = 1, 2, 141
@@ -51,6 +67,14 @@ app.command("record")(parts.record)
 app.command("serve")(parts.serve)
 app.command("keep")(parts.keep)
 app.add_typer(tape.app, name="tape")
+app.add_typer(lake.app, name="lake")
+app.add_typer(gaps.app, name="gaps")
+app.command("certify")(certify.certify)
+app.command("import")(imports.import_files)
+app.command("export")(export.export)
+app.command("bootstrap")(bootstrap.bootstrap)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 app.command("instruments")(instruments.instruments)
 app.add_typer(key.app, name="key")
 app.command("bench")(bench.bench)

@@ -74,7 +74,7 @@ class Watching:
             line = (
                 f"{self._ticks:,} ticks, {rate:,}/s, {len(self._instruments)} symbols trade, {self._gaps} gap records"
             )
-            typer.echo(f"\r{line:<78}", err=True, nl=False)
+            typer.echo(f"\r{line}\x1b[K\r", err=True, nl=False)  # a log line may come next: it begins at the edge
 
     def _show_bars(self) -> None:
         for instrument in sorted(self._instruments - self._shown):
@@ -92,5 +92,5 @@ class Watching:
         prices = " ".join(
             f"{name[0]} {price_text(int(bar[name]), about.price_scale)}" for name in ("open", "high", "low", "close")
         )
-        start = "\r" if self._terminal else ""
-        typer.echo(f"{start}{about.symbol:<9}first 1s bar  {prices}  trades {int(bar['count'])}".ljust(79), err=True)
+        end = "\x1b[K" if self._terminal else ""
+        typer.echo(f"{about.symbol:<9}first 1s bar  {prices}  trades {int(bar['count'])}{end}", err=True)

@@ -55,9 +55,11 @@ class Control:
 
     async def start(self) -> None:
         """Bind the socket; only the owner may connect. The writer's lock says that a leftover is stale."""
-        self._path.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=MAX_LINE)
-        self._path.chmod(0o600)
+        beside = self._path.with_suffix(".new")  # nobody may connect before it is closed to others
+        beside.unlink(missing_ok=True)
+        self._server = await asyncio.start_unix_server(self._serve, str(beside), limit=MAX_LINE)
+        beside.chmod(0o600)
+        beside.rename(self._path)
 
     async def close(self) -> None:
         """Stop answering."""
@@ -67,7 +69,8 @@ class Control:
                 task.cancel()
             await asyncio.gather(*self._serving, return_exceptions=True)
             await self._server.wait_closed()
-        self._path.unlink(missing_ok=True)
+            self._server = None
+            self._path.unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -99,7 +99,7 @@ class Filler:
             self._say(pump, row, GapState.FILLED if proven else GapState.UNFILLABLE, 0)
         elif self._missing(pump, hole) == 0:
             self._say(pump, row, GapState.FILLED, 0)
-        else:
+        elif pump.connects:  # one that was never up does not know its symbols yet, and would say there is no history
             await self._fill(pump, waiting, hole)
 
     async def _fill(self, pump: Pump, waiting: Waiting, hole: Hole) -> None:
@@ -107,7 +107,7 @@ class Filler:
         before, shed = self._missing(pump, hole), pump.shed
         try:
             async for batch in pump.source.fill(hole):
-                pump.batch(batch)
+                pump.store(batch)
                 _check_kept(pump, shed)
         except Misconfigured:
             self._say(pump, waiting.record, GapState.UNFILLABLE, 0)

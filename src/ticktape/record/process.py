@@ -130,6 +130,7 @@ class Recorder:
                 await stop.wait()
                 await self._stop(own)
         finally:
+            await self._control.close()
             self._close()
 
     async def _stop(self, own: list[asyncio.Task[None]]) -> None:

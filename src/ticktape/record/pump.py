@@ -68,6 +68,7 @@ class Pump:
         self.last_sign_ns = 0  # of life, on the monotonic clock
         self.state = Status.SOURCE_STOPPED
         self._clock, self._raw = clock, raw
+        self._made_ns = clock.now_ns()
         self._stamp = Flag.SYNTHETIC if sample else Flag(0)
         self._skews: deque[int] = deque(maxlen=255)
         self._said_skew = 0
@@ -80,11 +81,11 @@ class Pump:
 
     def up(self, watched: Sequence[Watched]) -> None:
         """The venue accepted the subscription."""
-        fresh = set(watched) - self.watched
-        if self.connects == 0 and fresh:
-            # What the tape has of these channels ends with the last run: until now they were not recorded.
-            before = [w for w in sorted(fresh) if self.appender.last_recv_ns(w.instrument_id, w.channel)]
-            self.declare(before, GapCause.RESTART)
+        if self.state is Status.SOURCE_UP:
+            self.declare(sorted(self.watched - set(watched)), GapCause.STOPPED)  # from now on not recorded
+        # What the tape has of a channel that is new to us ends with an earlier run: until now it was not recorded.
+        fresh = sorted(set(watched) - self.watched)
+        self.declare([w for w in fresh if 0 < self.appender.last_recv_ns(*w) <= self._made_ns], GapCause.RESTART)
         self.watched = set(watched)
         if self.state is not Status.SOURCE_UP:
             self.connects += 1
@@ -100,10 +101,15 @@ class Pump:
         self.alive()
         if self._raw is not None:
             self._keep_raw(self._raw, frames, ts_recv)
-        self.batch(self.source.normalise(frames, ts_recv))
+        self.store(self.source.normalise(frames, ts_recv))
 
     def batch(self, batch: Batch) -> None:
         """Records in order, and what could not become one."""
+        self.alive()
+        self.store(batch)
+
+    def store(self, batch: Batch) -> None:
+        """Put a batch on the tape; it says nothing of the connection."""
         records = batch.records
         if len(records):
             records["source"] = self.source_id

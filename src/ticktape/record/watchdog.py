@@ -14,7 +14,6 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K")
 
-CERTAIN = 30.0  # expected arrivals in a silence that make it a fault
 ALWAYS = 0.999  # a share of looks above this says no more than this
 
 
@@ -22,7 +21,9 @@ ALWAYS = 0.999  # a share of looks above this says no more than this
 class Patience:
     """How long silence is borne."""
 
+    certain: float = 30.0  # expected arrivals in a silence that make it a fault
     min_silence_s: float = 10.0
+    max_silence_s: float = 300.0  # a rhythm that would allow more is none
     learn_s: float = 120.0  # time constant of the rhythm
     never_seen_s: float = 100.0
     dead_s: float = 90.0  # neither a record nor a ping
@@ -32,10 +33,10 @@ class Patience:
 class Rhythm:
     """What is known of one channel."""
 
-    since_s: float  # silence counts from here
+    since_s: float
     patience: Patience
-    learned_s: float = 0.0
-    share: float = 0.0  # of the looks that found something new
+    share: float = 0.0  # of the looks that found something new, up to the last of them
+    learned_s: float = 10.0  # as if it had been silent for so long: the first records prove no rhythm
     look_s: float = 1.0  # between two looks
     count: int = 0
     last_s: float = 0.0
@@ -46,26 +47,36 @@ class Rhythm:
         """Take in the channel's record count at a time."""
         came = count - self.count
         self.count = count
+        self.look_s += (passed_s - self.look_s) / 10
         if came > 0:
+            self.rest(now_s - passed_s)
+            self.share += (1.0 - self.share) * self._weight(passed_s)
             self.last_s, self.seen, self.reported = now_s, True, False
+
+    def rest(self, now_s: float) -> None:
+        """Learn from the silence that ends here, as far as it was no fault: it is not judged by itself."""
+        silent_s = min(now_s - self.last_s, self.allowed_s)
+        if silent_s > 0:
+            self.share *= 1.0 - self._weight(silent_s)
+        self.last_s = now_s
+
+    def _weight(self, passed_s: float) -> float:
         self.learned_s += passed_s
-        weight = min(passed_s / min(self.patience.learn_s, self.learned_s), 1.0)
-        self.look_s += (passed_s - self.look_s) * weight
-        if came > 0 or not self.mute(now_s):  # a fault must not teach us that silence is normal
-            self.share += ((came > 0) - self.share) * weight
+        if self.learned_s < self.patience.learn_s:
+            return passed_s / self.learned_s
+        return -math.expm1(-passed_s / self.patience.learn_s)
 
     @property
-    def rate(self) -> float:
-        """Arrivals a second that would be found in this share of the looks."""
-        return -math.log1p(-min(self.share, ALWAYS)) / self.look_s
+    def allowed_s(self) -> float:
+        """How long a silence is borne."""
+        rate = -math.log1p(-min(self.share, ALWAYS)) / self.look_s  # what would be found in this share of the looks
+        if rate * self.patience.max_silence_s < self.patience.certain:
+            return math.inf
+        return max(self.patience.min_silence_s, self.patience.certain / rate)
 
     def mute(self, now_s: float) -> bool:
         """Say whether the present silence is a fault."""
-        rate = self.rate
-        if not self.seen or rate <= 0:
-            return False
-        allowed = max(self.patience.min_silence_s, CERTAIN / rate)
-        return now_s - self.last_s > allowed
+        return self.seen and now_s - self.last_s > self.allowed_s
 
     def never_seen(self, now_s: float) -> bool:
         """Say, once, that nothing ever came."""
@@ -88,9 +99,9 @@ class Watchdog(Generic[K]):
         self._last_s = now_s
         old, self._rhythms = self._rhythms, {}
         for key, count in counts.items():
-            rhythm = self._rhythms[key] = old.get(key) or Rhythm(now_s, self._patience)
-            rhythm.since_s = rhythm.last_s = now_s
-            rhythm.count, rhythm.reported = count, False
+            rhythm = self._rhythms[key] = old.get(key) or Rhythm(now_s, self._patience, last_s=now_s)
+            rhythm.rest(now_s)  # a reconnection that brings nothing teaches a little
+            rhythm.since_s, rhythm.count, rhythm.reported = now_s, count, False
 
     def look(self, counts: dict[K, int], now_s: float) -> tuple[list[K], list[K]]:
         """Take in the counts and return (mute channels, channels that never spoke)."""

@@ -48,6 +48,27 @@ class Quote(Row, frozen=True, kw_only=True):
     ask_size: Decimal
 
 
+class BookLevel(Row, frozen=True, kw_only=True):
+    """What one level of the book became; size 0: it is gone."""
+
+    side: Literal["bid", "ask"] | None
+    price: Decimal
+    size: Decimal
+    update_id: int
+    order_count: int
+
+
+class AsofTick(Tick, frozen=True, kw_only=True):
+    """A trade and the quote that was in force: the newest not after it; null where there was none."""
+
+    bid_price: Decimal | None
+    ask_price: Decimal | None
+    bid_size: Decimal | None
+    ask_size: Decimal | None
+    quote_ts_event: int | None
+    quote_position: int | None
+
+
 class Bar(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Open, high, low, close of [start, start + timeframe). Not closed means still forming."""
 
@@ -64,6 +85,13 @@ class Bar(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     closed: bool
     revision: int  # how often it changed after it closed
     flags: list[str]
+
+
+class NamedBar(Bar, frozen=True, kw_only=True):
+    """A bar in an answer over several instruments."""
+
+    instrument_id: int
+    symbol: str
 
 
 class Positions(Struct, frozen=True):
@@ -95,6 +123,7 @@ class GapRow(Struct, frozen=True, kw_only=True):
     end: int | None
     first_missing: int | None  # venue ids, where the venue numbers
     last_missing: int | None
+    rows: int | None  # how many of the missing came back; null where that is not known (yet)
     ts_recv: int
     position: int
 
@@ -174,6 +203,112 @@ class GapsAnswer(Provenance, frozen=True, kw_only=True):
 
     open: int
     forgotten: int  # older ones, no longer in memory
+
+
+class Note(Struct, frozen=True, kw_only=True):
+    """Why something that was asked for is not in the answer.
+
+    `code` is future, before_retention, not_recorded_yet, never_recorded, market_closed, gap, damaged, no_rows or
+    only_tape.
+    """
+
+    code: str
+    text: str
+    symbol: str | None = None
+    start: int | None = None
+    end: int | None = None
+
+
+class LakeState(Struct, frozen=True):
+    """Which version of the lake an answer is from: rows below `position` come from it, the others from the tape."""
+
+    table: str
+    version: int  # -1: there is none yet
+    position: int
+
+
+class Past(Provenance, frozen=True, kw_only=True):
+    """What every answer about a range says about itself."""
+
+    start: int  # the range is [start, end)
+    end: int
+    symbols: list[SymbolPart]
+    lake: LakeState
+    notes: list[Note]
+    next_cursor: str | None  # null: there is no more
+    more_gaps: int  # gaps in range that `gaps` has no room for
+
+
+class Historical(Past, frozen=True, kw_only=True):
+    """Rows by UTC day, then instrument, venue time and position; or bars by instrument and start."""
+
+    kind: str  # trades, quotes, book, bars
+    interval: str | None
+    ticks: Annotated[Raw, _rows_of("Tick")]  # of kind quotes Quote, of book BookLevel; null when bars were asked for
+    bars: Annotated[Raw, _rows_of("NamedBar")]  # null when ticks were asked for
+
+
+class BarsAnswer(Past, frozen=True, kw_only=True):
+    """Bars of one instrument that start in the range, oldest first. A window without a tick has no bar."""
+
+    symbol: str
+    instrument_id: int
+    interval: str
+    basis: str
+    watermark: int
+    bars: Annotated[Raw, _rows_of("Bar")]
+
+
+class AsofAnswer(Past, frozen=True, kw_only=True):
+    """Trades of one instrument by venue time, each with the quote in force."""
+
+    symbol: str
+    instrument_id: int
+    ticks: Annotated[Raw, _rows_of("AsofTick")]
+
+
+class EstimateAnswer(Struct, frozen=True, kw_only=True):
+    """What a question would read, at most, and whether it may."""
+
+    as_of_position: int
+    sample: bool
+    table: str
+    lake: LakeState
+    files: int
+    rows: int
+    bytes: int  # on disk
+    tape_records: int  # looked at for what the lake has not yet
+    most_rows: int
+    allowed: bool
+
+
+class CompletenessAnswer(Struct, frozen=True, kw_only=True):
+    """The certificate of one instrument and day, and its verdict: while the day runs, of what was recorded so far."""
+
+    as_of_position: int
+    sample: bool
+    symbol: str
+    instrument_id: int
+    date: str
+    running: bool
+    verdict: Literal["complete", "complete after fill", "incomplete", "not provable"]
+    notes: list[str]
+    lake: list[LakeState]
+    certificate: Annotated[Raw, Meta(extra_json_schema={"type": "object"})]  # lake/certificate.py says what is in it
+
+
+class SqlAnswer(Struct, frozen=True, kw_only=True):
+    """Rows of a statement, each an array in the order of `columns`."""
+
+    as_of_position: int
+    sample: bool
+    lake: list[LakeState]
+    columns: list[str]
+    types: list[str]
+    count: int
+    cut: bool  # there are more than `limit`
+    missing: list[str]
+    rows: Annotated[Raw, Meta(extra_json_schema={"type": "array", "items": {"type": "array"}})]
 
 
 class SourceStatus(Struct, frozen=True, kw_only=True):

@@ -92,6 +92,41 @@ def quote_rows(records: Records, positions: Ints, instrument: Instrument, source
         )
 
 
+_BOOK_SIDES = {Side.NONE: "null", Side.BUY: '"bid"', Side.SELL: '"ask"'}
+
+
+def book_rows(records: Records, positions: Ints, instrument: Instrument, sources: dict[int, str]) -> Iterator[str]:
+    """Yield each level as the JSON text of an `answers.BookLevel`, in the order given."""
+    named = f'"instrument_id":{instrument.id},"symbol":{_quoted(instrument.symbol)}'
+    price, size = instrument.price_scale, instrument.size_scale
+    names = ("ts_event", "ts_recv", "a", "b", "c", "d", "side", "flags", "source")
+    columns = (records[name].tolist() for name in names)
+    for position, ts_event, ts_recv, a, b, c, d, side, flags, source in zip(positions.tolist(), *columns, strict=True):
+        yield (
+            f'{{"position":{position},"kind":"book",{named},"ts_event":{ts_event},"ts_recv":{ts_recv},'
+            f'"side":{_BOOK_SIDES[side]},"price":{decimal_text(a, price)},"size":{decimal_text(b, size)},'
+            f'"update_id":{c},"order_count":{d},"source":{_quoted(sources[source])},"flags":{_flags_text(flags)}}}'
+        )
+
+
+def asof_rows(
+    ticks: Iterator[str], quotes: Records, positions: Ints, places: Ints, instrument: Instrument
+) -> Iterator[str]:
+    """Yield each tick as the JSON text of an `answers.AsofTick`; `places` (n,) say which quote, -1 none."""
+    price, size = instrument.price_scale, instrument.size_scale
+    fields = (quotes[name].tolist() for name in ("a", "b", "c", "d", "ts_event"))
+    columns = zip(*fields, positions.tolist(), strict=True)
+    known = [
+        f'"bid_price":{decimal_text(a, price)},"ask_price":{decimal_text(b, price)},"bid_size":{decimal_text(c, size)},'
+        f'"ask_size":{decimal_text(d, size)},"quote_ts_event":{ts},"quote_position":{position}}}'
+        for a, b, c, d, ts, position in columns
+    ]
+    names = ("bid_price", "ask_price", "bid_size", "ask_size", "quote_ts_event", "quote_position")
+    nothing = ",".join(f'"{name}":null' for name in names) + "}"
+    for tick, place in zip(ticks, places.tolist(), strict=True):
+        yield f"{tick[:-1]},{known[place] if place >= 0 else nothing}"
+
+
 def bar_rows(
     bars: Bars, width_ns: int, basis: Basis, instrument: Instrument, watermark_ns: int, gap_flags: Sequence[int]
 ) -> Iterator[str]:

@@ -23,6 +23,9 @@ from ticktape.serve.doors.gate import LOOPBACK_HOSTS
 from ticktape.serve.keys import KeyStore
 from ticktape.serve.limits import Limits
 from ticktape.serve.live import Live
+from ticktape.serve.past.asks import Allowance
+from ticktape.serve.past.desk import Desk
+from ticktape.serve.past.pool import Pool, PoolSettings
 from ticktape.serve.queries import Queries
 from ticktape.tape.directory import TapeDirectory
 from ticktape.tape.reader import Reader
@@ -45,6 +48,11 @@ class ServeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     trusted_proxies: tuple[str, ...] = ()  # addresses whose X-Forwarded-For is believed
     failed_keys_per_minute: float = 30.0  # by address
     most_connections: int = 2000
+    past: Allowance = Allowance()  # what one question about the past may take
+    past_workers: int = 2
+    past_queue: int = 8  # questions that wait for a worker
+    past_per_key: int = 4
+    retain_days: dict[str, int] = {}  # as keep has it, by table, where it is not the default
 
 
 class _Server(uvicorn.Server):
@@ -71,9 +79,14 @@ async def serve(
     # Accepted sockets inherit it. Without it an answer in two pieces waits 40 ms for the client's delayed ACK.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     keys = KeyStore(settings.keys or settings.data, clock)
+    pool = Pool(settings.data, PoolSettings(settings.past_workers, settings.past_queue, settings.past_per_key))
     try:
-        limits = Limits(clock, failed_per_minute=settings.failed_keys_per_minute)
-        parts = rest.Parts(keys, limits, Control(settings.data / "record.sock"), hosts=_hosts(settings))
+        limits, control = (
+            Limits(clock, failed_per_minute=settings.failed_keys_per_minute),
+            Control(settings.data / "record.sock"),
+        )
+        desk = Desk(settings.data, pool, control, allowance=settings.past, retain_days=settings.retain_days)
+        parts = rest.Parts(keys, limits, control, hosts=_hosts(settings), desk=desk)
         server = _Server(_uvicorn_config(rest.build(parts), settings))
         async with asyncio.TaskGroup() as tasks:
             follower = tasks.create_task(_follow(settings.data / "tape", parts, clock, stop), name="serve:live")
@@ -84,6 +97,7 @@ async def serve(
             server.should_exit = True
             await follower
     finally:
+        await pool.close()
         keys.close()
         sock.close()
     log.info("serve.stopped")

@@ -161,6 +161,7 @@ class Provenance:
             end=None if gap.end_ns == FOREVER_NS else gap.end_ns,
             first_missing=gap.first_missing,
             last_missing=gap.last_missing,
+            rows=gap.rows,
             ts_recv=gap.ts_recv,
             position=gap.position,
         )

@@ -20,6 +20,7 @@ from ticktape.model.symbols import shown
 from ticktape.serve import answers as a
 from ticktape.serve import encode, health
 from ticktape.serve.live import Live
+from ticktape.serve.past.asks import Fact
 from ticktape.serve.provenance import Base, Part, Provenance, positions_of
 from ticktape.serve.readers.gaps import Gap
 from ticktape.tape.directory import TapeDirectory
@@ -206,6 +207,33 @@ class Queries:
         """Return every source that ever wrote, by id."""
         self._live.step()
         return health.sources(self._live, self._from, self._clock.now_ns())
+
+    # -- what the past needs to know of the present ------------------------------------------------
+
+    def now_ns(self) -> int:
+        """Return the time by our clock."""
+        return self._clock.now_ns()
+
+    def source_names(self) -> dict[int, str]:
+        """Return the names of all sources by id; 0 is ticktape itself."""
+        return self._from.read_sources()
+
+    def facts(self, symbols: Sequence[str]) -> list[Fact]:
+        """Return what the live state says of some instruments. Raises UnknownSymbol."""
+        instruments = [self._directory.by_symbol(symbol) for symbol in symbols]
+        self._live.step()
+        return [self._fact(instrument) for instrument in instruments]
+
+    def _fact(self, instrument: Instrument) -> Fact:
+        newest = [self._live.reader.latest(instrument.id, chain, 1) for chain in (CHAIN_TRADE, CHAIN_AGG, CHAIN_QUOTE)]
+        wrote = {number for found in newest for number in found.records["source"].tolist()}
+        return Fact(
+            instrument=instrument,
+            freshness=self._from.freshness(instrument.id),
+            trades_until=self._live.bars.watermark_ns(instrument.id, Basis.TRADES),
+            quotes_until=self._live.bars.watermark_ns(instrument.id, Basis.QUOTES),
+            sources=sorted(wrote),
+        )
 
     def common(self) -> tuple[int, bool]:
         """Return (as_of_position, sample)."""

@@ -5,6 +5,7 @@ The kernel drops the lock when its owner dies, however it dies, so a stale owner
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
@@ -14,6 +15,8 @@ import msgspec
 
 from ticktape.clock import SystemClock
 from ticktape.errors import Busy
+
+OWNER_BYTES = 512
 
 
 class Owner(msgspec.Struct):
@@ -43,17 +46,24 @@ class Lock:
             ) from None
         self.taken_over = before
         owner = Owner(os.getpid(), socket.gethostname(), SystemClock().wall_ns(), role)
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, msgspec.json.encode(owner), 0)
+        self._say(msgspec.json.encode(owner))
 
     def release(self) -> None:
         """Give the lock back, leaving no owner behind."""
-        os.ftruncate(self._fd, 0)
+        self._say(b"")
         os.close(self._fd)
+
+    def _say(self, owner: bytes) -> None:
+        # Always as long as before: on a full disk there is room for what was there, and for no more.
+        try:
+            os.pwrite(self._fd, owner.ljust(OWNER_BYTES), 0)
+        except OSError as error:  # the lock holds without a name
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
 
 
 def _owner(fd: int) -> Owner | None:
-    data = os.pread(fd, 4096, 0)
+    data = os.pread(fd, 4096, 0).strip()
     if not data:
         return None
     try:

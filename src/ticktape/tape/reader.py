@@ -154,8 +154,10 @@ class Reader:
 
 
 def trim(folder: Path, position: int) -> int:
-    """Delete the segments that lie wholly before `position`. Returns how many; the newest always stays."""
+    """Delete the segments that lie wholly before `position` and were published. Returns how many."""
     capacity = load(folder).capacity
+    # Not beyond what is published: the newest file is one that the writer has yet to reach.
+    position = min(position, Head(folder, writable=False).published)
     gone = [n for n in segment.numbers(folder)[:-1] if (n + 1) * capacity <= position]
     for number in gone:
         segment.path_of(folder, number).unlink()

@@ -115,7 +115,7 @@ def read_header(path: Path) -> Header:
     if len(data) < _HEADER.size or data[:8] != MAGIC:
         raise Damaged(f"{path.name}: not a segment", hint="ticktape tape verify")
     _, version, record, header, number, capacity, tape_id, checksum = _HEADER.unpack(data)
-    whole = crc32c(data[:48] + bytes(16)) == checksum
+    whole = crc32c(data[:48] + bytes(16)) == checksum and not any(data[52:])
     if whole and version != VERSION:  # a flipped bit is no newer format
         raise Misconfigured(
             f"{path.name}: tape format {version}, this ticktape reads {VERSION}", hint="pip install -U ticktape"

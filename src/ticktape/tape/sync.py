@@ -93,8 +93,7 @@ class Syncer:
                 self._head.sync_failed = True
                 self.failures.append(SyncFailed(piece.start, piece.stop, error))
         self.synced = stop
-        if not self.failures:
-            self._head.durable = stop
+        self._head.durable = self.failures[0].start if self.failures else stop
 
     def _sync_files(self, files: list[int]) -> OSError | None:
         try:

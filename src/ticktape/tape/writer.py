@@ -174,7 +174,7 @@ class Writer:
             return self._end - self.position
         if self._retired < len(self.sync.failures):
             self._retire()
-        keep = self._kept if self._reserve.low_space and not system else 0
+        keep = 0 if system or self._reserve.ready(self._segment + 1) else self._kept
         if self._end - self.position < places + 1 + keep:
             self.rotate()
         return self._end - self.position - keep

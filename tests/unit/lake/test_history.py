@@ -13,16 +13,13 @@ from hypothesis import strategies as st
 from lake_support import DAY, EVER, NOON, SECOND, World, market, same_rows, trades
 
 from ticktape.errors import TooCostly
-from ticktape.lake import bars
 from ticktape.lake.history import Cursor, Limits, Page
 from ticktape.lake.schema import TABLES
 from ticktape.lake.tail import Trimmed
-from ticktape.model.bars import TIMEFRAMES, Bars, Basis
+from ticktape.model.bars import BAR, TIMEFRAMES, Bars, Basis
 from ticktape.model.records import Flag, Kind, Records, empty
 from ticktape.serve.readers.bars import BarReader
 from ticktape.tape.reader import trim
-
-from ticktape.model.bars import BAR
 
 CONTENT = [name for name in BAR.names or () if name not in ("flags", "revision")]
 
@@ -194,6 +191,17 @@ def notice(kind: Kind, of: Any, price: int = 0, size: int = 0) -> Records:
         records[name] = of[name]
     records["kind"], records["a"], records["b"], records["ts_recv"] = kind, price, size, of["ts_recv"] + DAY
     return records
+
+
+def test_a_correction_that_only_the_tape_has_counts_at_once(world: World) -> None:
+    first = trades(300, instruments=1, step_ns=SECOND)
+    world.append(first)
+    world.flush()
+    world.append(notice(Kind.CANCEL, first[100]))
+    world.append(notice(Kind.CORRECT, first[200], price=5, size=7))
+    world.reader.refresh()
+    found = world.snapshot().bars([1], *EVER, 60 * SECOND, tape=world.reader).bars
+    assert (int(found["count"].sum()), int(found["low"].min())) == (299, 5)
 
 
 @pytest.mark.parametrize("compacted", [False, True])

@@ -32,7 +32,20 @@ READS = [
     ("/api/v1/instruments", a.Instruments),
     ("/api/v1/sources", a.SourcesAnswer),
 ]
-WITH_RAW = {a.Ticks, a.LatestQuote, a.Quotes, a.Ohlc, a.OhlcLatest, a.Instruments, a.SourcesAnswer}
+WITH_RAW = {
+    a.Historical,
+    a.BarsAnswer,
+    a.AsofAnswer,
+    a.CompletenessAnswer,
+    a.SqlAnswer,
+    a.Ticks,
+    a.LatestQuote,
+    a.Quotes,
+    a.Ohlc,
+    a.OhlcLatest,
+    a.Instruments,
+    a.SourcesAnswer,
+}
 ROW_FIELDS = {"ticks": list[a.Tick], "quotes": list[a.Quote], "bars": list[a.Bar], "quote": a.Quote, "trade": a.Tick}
 
 
@@ -51,8 +64,8 @@ def furnish(house: House) -> None:
 def hold_to_type(body: Any, kind: type[msgspec.Struct]) -> None:
     """Check an answer, rows included, against its declared type: no field more, none less."""
     assert set(body) == set(kind.__struct_fields__)
-    for name, rows in ROW_FIELDS.items():
-        if name in body:
+    for name, rows in (ROW_FIELDS | ({"ticks": list[a.AsofTick]} if kind is a.AsofAnswer else {})).items():
+        if body.get(name) is not None:
             msgspec.convert(body[name], rows, strict=False)
     for bar in body.get("timeframes", {}).values():
         msgspec.convert(bar, a.Bar, strict=False)
@@ -115,7 +128,8 @@ def needs_of(route: APIRoute) -> list[rest.Needs]:
 
 
 def concrete(route: APIRoute) -> str:
-    return route.path.replace("{symbol:path}", "BTCUSDT").replace("{name}", "binance")
+    path = route.path.replace("{symbol:path}", "BTCUSDT").replace("{name}", "binance")
+    return path.replace("{date}", "2025-11-20")
 
 
 def test_every_route_is_public_by_name_or_names_its_scopes(house: House) -> None:
@@ -148,12 +162,12 @@ async def test_each_scope_opens_its_routes_and_no_others(house: House, scope: Sc
         client.headers["Authorization"] = f"Bearer {house.key([scope])}"
         for route in routes:
             (method,) = route.methods
-            symbols = "?symbols=BTCUSDT" if route.path.endswith("realtime") else ""
-            answer = await client.request(
-                method, concrete(route) + symbols, content=b"{}" if method == "POST" else None
-            )
+            asked = "?symbols=BTCUSDT&symbol=BTCUSDT&start_time=2025-11-20"
+            body = b'{"query": "SELECT 1"}' if route.path.endswith("/sql") else b"{}" if method == "POST" else None
+            answer = await client.request(method, concrete(route) + asked, content=body)
             allowed = scope in needs_of(route)[0].scopes
-            expected = ({503} if method == "POST" else {200}) if allowed else {403}  # no recorder is running
+            orders = method == "POST" and not route.path.endswith("/sql")
+            expected = ({503} if orders else {200}) if allowed else {403}  # no recorder is running
             assert answer.status_code in expected, (scope, route.path, answer.text)
             if not allowed:
                 assert answer.json()["error"]["code"] == "forbidden"

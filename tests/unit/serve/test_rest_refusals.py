@@ -170,8 +170,11 @@ async def test_our_own_fault_tells_the_outside_an_id_and_the_log_the_rest(
     async with serving(house) as client:
         for route in rest.routes(rest.Rest(None)):  # type: ignore[arg-type]
             path = "/api/v1" + route.path.replace("{symbol:path}", "X").replace("{name}", "binance")
+            path = path.replace("{date}", "2025-11-20")
+            body = b'{"query": "SELECT 1"}' if path.endswith("/sql") else b"{}"
+            asked = "?symbols=X&symbol=X&start_time=2025-11-20"
             with structlog.testing.capture_logs() as logs:
-                answer = await client.request(route.method, f"{path}?symbols=X", content=b"{}")
+                answer = await client.request(route.method, path + asked, content=body)
             error = held(answer.json())
             assert (answer.status_code, error["code"]) == (500, "internal"), path
             assert "hunter2" not in answer.text

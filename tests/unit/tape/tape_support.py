@@ -69,7 +69,6 @@ class FailingDisk(segment.Disk):
         self.sync_at, self.write_at, self.code, self.ever_after = sync_at, write_at, code, ever_after
         self.syncs = self.writes = 0
         self.failed = 0
-        self.reached: list[str] = []  # the files whose sync failed
 
     def _fail(self, at: int, call: int) -> bool:
         hit = bool(at) and (call == at or (self.ever_after and call > at))
@@ -79,7 +78,6 @@ class FailingDisk(segment.Disk):
     def sync(self, fd: int) -> None:
         self.syncs += 1
         if self._fail(self.sync_at, self.syncs):
-            self.reached.append(os.readlink(f"/proc/self/fd/{fd}"))
             raise OSError(self.code, os.strerror(self.code))
         super().sync(fd)
 

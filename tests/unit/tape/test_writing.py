@@ -21,7 +21,9 @@ from ticktape.tape.writer import Writer
 
 pytestmark = pytest.mark.timeout(60)
 
-sizes = st.lists(st.one_of(st.integers(1, 40), st.integers(1000, 1030), st.integers(2000, 5000)), min_size=1, max_size=8)
+sizes = st.lists(
+    st.one_of(st.integers(1, 40), st.integers(1000, 1030), st.integers(2000, 5000)), min_size=1, max_size=8
+)
 
 
 @given(sizes, st.sets(st.integers(0, 7)))
@@ -313,7 +315,7 @@ def test_a_changed_capacity_in_the_meta_file_ruins_nothing(tape_folder: Path) ->
     meta = tape_folder / "tape.json"
     text = meta.read_text()
     meta.write_text(text.replace("1024", "5120"))
-    with pytest.raises(Damaged, match="tape.json"):
+    with pytest.raises(Damaged, match=r"tape\.json"):
         Writer(tape_folder)
     meta.write_text(text)
     again = Writer(tape_folder)

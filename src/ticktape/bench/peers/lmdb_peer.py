@@ -96,8 +96,8 @@ def latest(place: Place, ours: Measured) -> Beside:
             _ask(cursor, asked[:200])
             took = _ask(cursor, asked)
     value = float(np.median(took)) / 1e3
-    return Beside(peer=named("lmdb"), peer_value=value, ratio=ours.value / value if not value else value / ours.value,
-                  why=f"out of {each * BATCH:,} records")  # fmt: skip
+    why = f"out of {each * BATCH:,} records"
+    return Beside(peer=named("lmdb"), peer_value=value, ratio=value / ours.value, why=why)
 
 
 def _fill(env: Any, each: int) -> None:

@@ -16,13 +16,19 @@ from ticktape.serve.doors.examples import BODIES, EXAMPLES
 
 PAGE_CSP = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
-_ROWS: list[type[msgspec.Struct]] = [a.Tick, a.Quote, a.Bar]
+_ROWS: list[type[msgspec.Struct]] = [a.Tick, a.Quote, a.Bar, a.BookLevel, a.AsofTick, a.NamedBar]
 _ANSWERS: list[type[msgspec.Struct]] = [
     a.Ticks,
     a.LatestQuote,
     a.Quotes,
     a.Ohlc,
     a.OhlcLatest,
+    a.Historical,
+    a.BarsAnswer,
+    a.AsofAnswer,
+    a.EstimateAnswer,
+    a.CompletenessAnswer,
+    a.SqlAnswer,
     a.GapsAnswer,
     a.StatusAnswer,
     a.Instruments,
@@ -35,12 +41,13 @@ _ERRORS = {
     403: "the key lacks the scope or the symbol",
     404: "no such symbol, source or route",
     405: "the route has other methods",
+    406: "Accept names no form that there is",
     409: "something else is being done to it",
     413: "the body is too large",
     422: "a value cannot be accepted; the message says which",
     429: "too often; Retry-After says when",
     500: "our fault; the id is in the log",
-    503: "no tape yet, or the recorder is away",
+    503: "no tape yet, the recorder is away, or too many questions at once",
 }
 _INTRO = (
     "Answers come from one tape: an append-only journal in which every record has a position. Every answer says "
@@ -81,8 +88,8 @@ def openapi(app: FastAPI) -> bytes:
     components = document.setdefault("components", {})
     components["schemas"] = {_bare(name): schema for name, schema in schemas.items()}
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "tt_..."}}
-    for row in ("Tick", "Quote", "Bar"):
-        _numbers(components["schemas"][row])
+    for row in _ROWS:
+        _numbers(components["schemas"][row.__name__])
     return msgspec.json.encode(document)
 
 

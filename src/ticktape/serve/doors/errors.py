@@ -8,10 +8,20 @@ from http import HTTPStatus
 import msgspec
 from starlette.responses import Response
 
-from ticktape.errors import BadInput, BadSymbol, DiskFull, TicktapeError, Unavailable, UnknownSymbol
+from ticktape.errors import (
+    BadInput,
+    BadSymbol,
+    Damaged,
+    DiskFull,
+    TicktapeError,
+    TooCostly,
+    Unavailable,
+    UnknownSymbol,
+)
 from ticktape.serve.control import RecordRefused
 from ticktape.serve.keys import BadKey, Forbidden
 from ticktape.serve.limits import TooMany
+from ticktape.serve.past.pool import Overloaded
 
 
 class Refused(TicktapeError):
@@ -55,8 +65,11 @@ _STATUS: list[tuple[type[TicktapeError], int, str]] = [
     (Forbidden, 403, "forbidden"),
     (UnknownSymbol, 404, "unknown_symbol"),
     (BadSymbol, 422, "bad_symbol"),
+    (TooCostly, 422, "too_costly"),
     (BadInput, 422, "bad_input"),
     (TooMany, 429, "too_many"),
+    (Overloaded, 503, "overloaded"),
+    (Damaged, 503, "damaged"),
     (Unavailable, 503, "unavailable"),
     (DiskFull, 503, "disk_full"),
 ]
@@ -91,7 +104,7 @@ def of_error(error: TicktapeError, request_id: str) -> Response | None:
     answer = response(*found, error.message, error.hint, request_id)
     if isinstance(error, BadKey):
         answer.headers["WWW-Authenticate"] = 'Bearer realm="ticktape"'
-    if isinstance(error, TooMany):
+    if isinstance(error, TooMany | Overloaded):
         answer.headers["Retry-After"] = str(math.ceil(error.retry_after_s))
     return answer
 

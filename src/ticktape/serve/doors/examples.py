@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-EXAMPLES: dict[str, Any] = {
+from ticktape.serve.doors.examples_past import PAST
+
+_LIVE: dict[str, Any] = {
     "/ticks/realtime": {
         "as_of_position": 15,
         "sample": False,
@@ -159,6 +161,7 @@ EXAMPLES: dict[str, Any] = {
                 "end": 1763640000401000000,
                 "first_missing": 3,
                 "last_missing": 41,
+                "rows": None,
                 "ts_recv": 1763640000002000000,
                 "position": 7,
             }
@@ -222,6 +225,7 @@ EXAMPLES: dict[str, Any] = {
                 "end": 1763640000401000000,
                 "first_missing": 3,
                 "last_missing": 41,
+                "rows": None,
                 "ts_recv": 1763640000002000000,
                 "position": 7,
             }
@@ -284,6 +288,7 @@ EXAMPLES: dict[str, Any] = {
                 "end": 1763640000401000000,
                 "first_missing": 3,
                 "last_missing": 41,
+                "rows": None,
                 "ts_recv": 1763640000002000000,
                 "position": 7,
             }
@@ -378,5 +383,10 @@ EXAMPLES: dict[str, Any] = {
     },
 }
 
+EXAMPLES: dict[str, Any] = _LIVE | PAST
+
 # Request bodies.
-BODIES: dict[str, Any] = {"/sources/{name}/symbols": {"add": ["SOLUSDT"], "remove": []}}
+BODIES: dict[str, Any] = {
+    "/sources/{name}/symbols": {"add": ["SOLUSDT"], "remove": []},
+    "/sql": {"query": "SELECT instrument_id, count(*) AS trades FROM trades GROUP BY 1", "limit": 1000},
+}

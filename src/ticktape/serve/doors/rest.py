@@ -7,11 +7,10 @@ a path as they are and as %2F.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
-from fastapi import Depends, FastAPI, Path, Query, Request
+from fastapi import FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -22,71 +21,36 @@ from ticktape.model.bars import TIMEFRAMES, Basis
 from ticktape.model.records import GapState
 from ticktape.model.symbols import parse_symbol, parse_symbols, shown
 from ticktape.serve import answers as a
-from ticktape.serve.control import Control
 from ticktape.serve.control import Request as Call
 from ticktape.serve.doors import docs, errors
-from ticktape.serve.doors.gate import LOOPBACK_HOSTS, Gate
-from ticktape.serve.keys import Key, KeyStore, Scope
-from ticktape.serve.limits import Limits
-from ticktape.serve.queries import Queries
+from ticktape.serve.doors.gate import Gate
+from ticktape.serve.doors.parts import (
+    MOST_SYMBOLS,
+    Admin,
+    Anyone,
+    History,
+    Needs,
+    Parts,
+    Realtime,
+    Symbol,
+    Symbols,
+    allowed,
+)
+from ticktape.serve.doors.past import PastRest
+
+__all__ = ["PREFIX", "Needs", "Parts", "Rest", "Route", "build", "routes"]
 
 PREFIX = "/api/v1"
-MOST_SYMBOLS = 50
 MOST_LIMIT = 5000
-ANY = tuple(Scope)
-REALTIME, HISTORY, ADMIN = (Scope.REALTIME,), (Scope.HISTORY,), (Scope.ADMIN,)
 
 Handler = Callable[..., Awaitable[Response]]
 Limit = Annotated[int, Query(ge=1, le=MOST_LIMIT, description="rows, the latest ones")]
-Symbol = Annotated[
-    str, Path(description="a canonical symbol; a slash is part of it", examples=["BTCUSDT", "BRK/B", "/ES"])
-]
-Symbols = Annotated[
-    str, Query(description=f"canonical symbols, comma-separated, up to {MOST_SYMBOLS}", examples=["BTCUSDT"])
-]
 Timeframe = Annotated[str, Query(description="|".join(TIMEFRAMES), json_schema_extra={"enum": list(TIMEFRAMES)})]
 BasisName = Annotated[Literal["trades", "quotes"], Query(description="what bars are built from; quotes: the mid")]
 State = Annotated[
     str | None, Query(description="opened|closed|filled|unfillable", examples=[s.name.lower() for s in GapState])
 ]
 SourceName = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,40}$", examples=["binance"])]
-
-
-@dataclass
-class Parts:
-    """What the door stands on. `queries` is None until there is a tape; `alive` answers /healthz."""
-
-    keys: KeyStore
-    limits: Limits
-    control: Control
-    queries: Queries | None = None
-    hosts: frozenset[str] | None = LOOPBACK_HOSTS
-    alive: Callable[[], bool] = field(default=lambda: True)
-
-    def ask(self) -> Queries:
-        """Return the queries. Raises Unavailable while there is no tape."""
-        if self.queries is None:
-            raise Unavailable("there is no tape yet", hint="ticktape up")
-        return self.queries
-
-
-class Needs:
-    """The scopes of which a key must have one. Every route under /api has exactly one of these."""
-
-    def __init__(self, scopes: Sequence[Scope]) -> None:
-        self.scopes = tuple(scopes)
-
-    async def __call__(self, request: Request) -> Key:
-        """Return the key that the gate let in. Raises Forbidden."""
-        key: Key = request.scope["state"]["key"]
-        key.require(self.scopes)
-        return key
-
-
-Realtime = Annotated[Key, Depends(Needs(REALTIME))]
-History = Annotated[Key, Depends(Needs(HISTORY))]
-Anyone = Annotated[Key, Depends(Needs(ANY))]
-Admin = Annotated[Key, Depends(Needs(ADMIN))]
 
 
 class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,6 +65,7 @@ class Rest:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self.past = PastRest(parts)
 
     async def ticks(self, key: Realtime, symbols: Symbols, limit: Limit = 100) -> Response:
         """Return the latest trades of some symbols, oldest first, in tape order."""
@@ -110,27 +75,27 @@ class Rest:
 
     async def latest_quote(self, key: Realtime, symbol: Symbol) -> Response:
         """Return the newest quote and trade of a symbol."""
-        return _json(self._parts.ask().latest_quote(_allowed(key, symbol)))
+        return _json(self._parts.ask().latest_quote(allowed(key, symbol)))
 
     async def quote_history(self, key: History, symbol: Symbol, limit: Limit = 100) -> Response:
         """Return the latest quotes of a symbol, oldest first, in tape order."""
-        return _json(self._parts.ask().quote_history(_allowed(key, symbol), limit))
+        return _json(self._parts.ask().quote_history(allowed(key, symbol), limit))
 
     async def ohlc(
         self, key: History, symbol: Symbol, timeframe: Timeframe = "1m", limit: Limit = 100, basis: BasisName = "trades"
     ) -> Response:
         """Return the latest bars of a symbol, oldest first; the forming one last, with closed=false."""
-        return _json(self._parts.ask().ohlc(_allowed(key, symbol), timeframe, limit, Basis[basis.upper()]))
+        return _json(self._parts.ask().ohlc(allowed(key, symbol), timeframe, limit, Basis[basis.upper()]))
 
     async def ohlc_latest(self, key: Realtime, symbol: Symbol, basis: BasisName = "trades") -> Response:
         """Return the newest bar of each timeframe of a symbol."""
-        return _json(self._parts.ask().ohlc_latest(_allowed(key, symbol), Basis[basis.upper()]))
+        return _json(self._parts.ask().ohlc_latest(allowed(key, symbol), Basis[basis.upper()]))
 
     async def gaps(
         self, key: Anyone, symbol: Annotated[str | None, Query()] = None, state: State = None, limit: Limit = 100
     ) -> Response:
         """Return what is missing on the tape: since when, why, and whether it came back."""
-        wanted = None if symbol is None else _allowed(key, symbol)
+        wanted = None if symbol is None else allowed(key, symbol)
         return _json(self._parts.ask().gaps(wanted, state, limit, key.symbols))
 
     async def instruments(self, key: Anyone) -> Response:
@@ -202,10 +167,16 @@ def routes(rest: Rest) -> list[Route]:
     """Return every route under /api/v1, the particular before the general."""
     return [
         Route("GET", "/ticks/realtime", rest.ticks, a.Ticks),
+        Route("GET", "/ticks/historical", rest.past.historical, a.Historical),
+        Route("GET", "/ticks/asof", rest.past.asof, a.AsofAnswer),
         Route("GET", "/quotes/latest/{symbol:path}", rest.latest_quote, a.LatestQuote),
         Route("GET", "/quotes/history/{symbol:path}", rest.quote_history, a.Quotes),
         Route("GET", "/ohlc/latest/{symbol:path}", rest.ohlc_latest, a.OhlcLatest),
         Route("GET", "/ohlc/{symbol:path}", rest.ohlc, a.Ohlc),
+        Route("GET", "/bars/{symbol:path}", rest.past.bars, a.BarsAnswer),
+        Route("GET", "/estimate", rest.past.estimate, a.EstimateAnswer),
+        Route("GET", "/completeness/{symbol:path}/{date}", rest.past.completeness, a.CompletenessAnswer),
+        Route("POST", "/sql", rest.past.sql, a.SqlAnswer),
         Route("GET", "/gaps", rest.gaps, a.GapsAnswer),
         Route("GET", "/status", rest.status, a.StatusAnswer),
         Route("GET", "/instruments", rest.instruments, a.Instruments),
@@ -249,11 +220,6 @@ def _constant(body: bytes, media_type: str, csp: str = "") -> Handler:
 
 def _json(answer: msgspec.Struct) -> Response:
     return Response(msgspec.json.encode(answer), media_type="application/json")
-
-
-def _allowed(key: Key, symbol: str) -> str:
-    key.require_symbols([parse_symbol(symbol)])
-    return symbol
 
 
 def _request_id(request: Request) -> str:

@@ -67,7 +67,9 @@ class BarReader:
             self._rings[key * kernel.FRAMES + t] = (self._used, room, 0, 0, 0)
             self._used += room
         if self._used > len(self._pool):
-            raise Unavailable(f"bars of {self._used // kernel.RINGS_BARS} instruments: more than there are addresses for")
+            raise Unavailable(
+                f"bars of {self._used // kernel.RINGS_BARS} instruments: more than there are addresses for"
+            )
 
     # -- corrections -------------------------------------------------------------------------------
 

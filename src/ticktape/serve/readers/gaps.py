@@ -34,6 +34,15 @@ class Gap:
     ts_recv: int  # our clock when the state last changed
     position: int  # of the record that said so
 
+    @property
+    def rows(self) -> int | None:
+        """How many of the missing came back: all when it was filled; None where nobody knows."""
+        if self.state != GapState.FILLED:
+            return None
+        return (
+            0 if self.first_missing is None or self.last_missing is None else self.last_missing - self.first_missing + 1
+        )
+
 
 @dataclass(slots=True)
 class _Shelf:

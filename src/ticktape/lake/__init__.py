@@ -1,0 +1,1 @@
+"""History: Delta tables of Parquet files, and how they are asked."""

@@ -1,0 +1,77 @@
+"""What the handlers stand on, and the scopes that a route needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Path, Query, Request
+
+from ticktape.errors import Unavailable
+from ticktape.model.symbols import parse_symbol
+from ticktape.serve.control import Control
+from ticktape.serve.doors.gate import LOOPBACK_HOSTS
+from ticktape.serve.keys import Key, KeyStore, Scope
+from ticktape.serve.limits import Limits
+from ticktape.serve.past.desk import Desk
+from ticktape.serve.queries import Queries
+
+MOST_SYMBOLS = 50
+Symbol = Annotated[
+    str, Path(description="a canonical symbol; a slash is part of it", examples=["BTCUSDT", "BRK/B", "/ES"])
+]
+Symbols = Annotated[
+    str, Query(description=f"canonical symbols, comma-separated, up to {MOST_SYMBOLS}", examples=["BTCUSDT"])
+]
+
+
+@dataclass
+class Parts:
+    """What the door stands on. `queries` is None until there is a tape; `alive` answers /healthz."""
+
+    keys: KeyStore
+    limits: Limits
+    control: Control
+    queries: Queries | None = None
+    hosts: frozenset[str] | None = LOOPBACK_HOSTS
+    alive: Callable[[], bool] = field(default=lambda: True)
+    desk: Desk | None = None
+
+    def ask(self) -> Queries:
+        """Return the queries. Raises Unavailable while there is no tape."""
+        if self.queries is None:
+            raise Unavailable("there is no tape yet", hint="ticktape up")
+        return self.queries
+
+    def past(self) -> Desk:
+        """Return what answers about the past. Raises Unavailable."""
+        if self.desk is None:
+            raise Unavailable("this server has no history", hint="ticktape serve")
+        return self.desk
+
+
+class Needs:
+    """The scopes of which a key must have one. Every route under /api has exactly one of these."""
+
+    def __init__(self, scopes: Sequence[Scope]) -> None:
+        self.scopes = tuple(scopes)
+
+    async def __call__(self, request: Request) -> Key:
+        """Return the key that the gate let in. Raises Forbidden."""
+        key: Key = request.scope["state"]["key"]
+        key.require(self.scopes)
+        return key
+
+
+Realtime = Annotated[Key, Depends(Needs((Scope.REALTIME,)))]
+History = Annotated[Key, Depends(Needs((Scope.HISTORY,)))]
+Sql = Annotated[Key, Depends(Needs((Scope.SQL,)))]
+Anyone = Annotated[Key, Depends(Needs(tuple(Scope)))]
+Admin = Annotated[Key, Depends(Needs((Scope.ADMIN,)))]
+
+
+def allowed(key: Key, symbol: str) -> str:
+    """Return the symbol when the key may read it. Raises Forbidden, BadSymbol."""
+    key.require_symbols([parse_symbol(symbol)])
+    return symbol

@@ -1,0 +1,1 @@
+"""Answers about the past: read by worker processes, so that whatever one costs, the live answers do not wait."""
