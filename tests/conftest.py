@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 
 @pytest.fixture
@@ -26,3 +28,10 @@ def port() -> int:
 def own_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep a command without --data away from the user's own data."""
     monkeypatch.setenv("TICKTAPE_DATA", str(tmp_path / "data"))
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """Forget what a command run in this process said of logs: its stderr is closed when the next test begins."""
+    yield
+    structlog.reset_defaults()

@@ -81,10 +81,8 @@ async def serve(
     keys = KeyStore(settings.keys or settings.data, clock)
     pool = Pool(settings.data, PoolSettings(settings.past_workers, settings.past_queue, settings.past_per_key))
     try:
-        limits, control = (
-            Limits(clock, failed_per_minute=settings.failed_keys_per_minute),
-            Control(settings.data / "record.sock"),
-        )
+        limits = Limits(clock, failed_per_minute=settings.failed_keys_per_minute)
+        control = Control(settings.data / "record.sock")
         desk = Desk(settings.data, pool, control, allowance=settings.past, retain_days=settings.retain_days)
         parts = rest.Parts(keys, limits, control, hosts=_hosts(settings), desk=desk)
         server = _Server(_uvicorn_config(rest.build(parts), settings))

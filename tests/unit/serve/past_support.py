@@ -61,7 +61,8 @@ class Past:
     async def body(self, what: str, symbols: str = "BTCUSDT", *args: Any, **more: Any) -> Body:
         """Return the body of an answer of `ticks`, `bars` or `asof`."""
         rest = {name: more.pop(name) for name in ("quotes", "one") if name in more}
-        said = Said(symbols.split(","), **{"start_time": EVERY, "end_time": END, **more})
+        asked: dict[str, Any] = {"start_time": EVERY, "end_time": END, **more}
+        said = Said(symbols.split(","), **asked)
         return await getattr(self.desk, what)(KEY, self.house.queries(), said, *args, **rest)
 
     async def ask(self, what: str, symbols: str = "BTCUSDT", *args: Any, **more: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 from decimal import Decimal
@@ -21,8 +22,10 @@ from ticktape.model.bars import TIMEFRAMES
 from ticktape.model.instruments import Instrument
 from ticktape.model.records import Flag, GapState, Kind
 from ticktape.serve import answers as a
-from ticktape.serve.past import cursors, when
+from ticktape.serve.doors import errors
+from ticktape.serve.past import cursors, formats, when
 from ticktape.serve.past.cursors import Mark
+from ticktape.serve.past.pool import Overloaded
 
 DAY = 86_400 * SECOND
 ROW = {"trades": a.Tick, "quotes": a.Quote, "book": a.BookLevel}
@@ -95,8 +98,6 @@ async def test_rows_are_those_of_ticks_realtime(past: Past) -> None:
 def test_a_row_is_there_once_wherever_the_flush_stands(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, int, bool]]
 ) -> None:
-    import asyncio
-
     house = House(tmp_path_factory.mktemp("house") / "data")
     one = house.enrol("BTCUSDT")
     past, wanted = Past(house), set[int]()
@@ -286,7 +287,9 @@ def _listing(house: House, symbol: str) -> Any:
     from ticktape.model.instruments import Listing
 
     known = btc(house)
-    return Listing(**{n: getattr(known, n) for n in Listing.__struct_fields__} | {"symbol": symbol})
+    fields: dict[str, Any] = {name: getattr(known, name) for name in Listing.__struct_fields__}
+    fields["symbol"] = symbol
+    return Listing(**fields)
 
 
 @pytest.mark.asyncio
@@ -482,7 +485,7 @@ async def test_every_form_carries_the_same_rows_exactly(past: Past, what: str, a
     for line, row in zip(lines, wanted, strict=True):
         for column, value in row.items():
             text = line[column]
-            if isinstance(value, list):
+            if column == "flags":
                 assert text == "|".join(value)
             elif isinstance(value, Decimal):
                 assert Decimal(text) == value
@@ -549,6 +552,31 @@ async def test_a_day_that_is_none_or_has_not_begun_is_refused(past: Past) -> Non
     for day in ("2025-13-01", "20251120", "2025-11-2", "today", "2025-11-20T00", "1969-01-01", "2025-11-21"):
         with pytest.raises(BadInput):
             await certified(past, day)
+
+
+@pytest.mark.asyncio
+async def test_what_the_recorder_said_of_its_sources_is_remembered_when_it_is_away(past: Past) -> None:
+    async def recorder(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b'{"ok":[{"name":"binance","running":true,"completeness":{"trade":"sequence"}}]}\n')
+        writer.close()
+
+    past.house.trades(btc(past.house), 5)
+    async with await asyncio.start_unix_server(recorder, past.house.data / "record.sock"):
+        assert (await certified(past))["verdict"] == "complete"
+    assert (await certified(past))["verdict"] == "complete"
+
+
+def test_a_header_carries_any_text_as_json() -> None:
+    text = msgspec.json.encode({"a": "Fête \u2013 \U0001f600"}).decode()
+    assert msgspec.json.decode(formats._ascii(text)) == msgspec.json.decode(text)  # pyright: ignore[reportPrivateUsage]
+    assert formats._ascii(text).isascii()  # pyright: ignore[reportPrivateUsage]
+
+
+def test_an_overload_says_when_to_come_back() -> None:
+    answer = errors.of_error(Overloaded("busy", "again"), "0" * 16)
+    assert answer is not None
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 
 
 def test_every_is_a_time() -> None:

@@ -377,7 +377,7 @@ async def test_a_worker_that_hangs_grows_or_dies_is_replaced(house: House, monke
 async def test_a_worker_ends_with_the_one_who_asks(house: House) -> None:
     async with pool_of(house) as pool:
         await pool.ask("k", one())
-        pool._reap()
+        pool._reap()  # pyright: ignore[reportPrivateUsage]
         assert pool.processes == []
         await pool.ask("k", one())  # and a new one is there when it is needed
 

@@ -78,12 +78,22 @@ def headers_of(answer: msgspec.Struct) -> list[tuple[str, str]]:
     if len(about) > MOST_ABOUT and isinstance(answer, a.Past):
         hidden = len(answer.gaps) + answer.more_gaps
         about = about_of(msgspec.structs.replace(answer, gaps=[], more_gaps=hidden))
-    found = [("Ticktape-About", about.decode().encode("ascii", "backslashreplace").decode())]
+    found = [("Ticktape-About", _ascii(about.decode()))]
     if len(about) > MOST_ABOUT:
         found = []
     if isinstance(answer, a.Past) and answer.next_cursor:
         found.append(("Ticktape-Next-Cursor", answer.next_cursor))
     return found
+
+
+def _ascii(text: str) -> str:
+    # As JSON escapes: a header carries nothing else.
+    return "".join(c if c.isascii() else _escaped(c) for c in text)
+
+
+def _escaped(char: str) -> str:
+    units = char.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[k : k + 4]}" for k in range(0, len(units), 4))
 
 
 def _columnar(answer: msgspec.Struct, table: pa.Table, form: Format) -> bytes:

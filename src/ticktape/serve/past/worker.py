@@ -12,6 +12,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,8 @@ class Desk:
     def load(self) -> None:
         """Load what most questions need. What is missing is told to those who ask."""
         with contextlib.suppress(ImportError):
-            import ticktape.serve.past.bars  # noqa: PLC0415
-            import ticktape.serve.past.ticks  # noqa: F401, PLC0415
+            import_module("ticktape.serve.past.ticks")
+            import_module("ticktape.serve.past.bars")
 
     def answer(self, ask: AnyAsk) -> tuple[Reply, bytes]:
         """Return the answer, or why there is none."""
