@@ -16,4 +16,4 @@ if __name__ == "__main__":
     else:
         with source_of(str(place)) as source:
             restore(source, data, disk=Disk())
-    print("done", flush=True)
+    print("done", flush=True)  # noqa: T201  # whom the test waits for

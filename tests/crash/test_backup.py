@@ -22,8 +22,10 @@ from ticktape.tape.writer import Writer
 pytestmark = pytest.mark.timeout(300)
 
 CHILD = Path(__file__).parent / "backup_child.py"
-BACKUP = ["backup.pinned", "backup.object.written", "backup.object.placed", "backup.listing", "backup.listed"]
-BACKUP += ["backup.forgotten", "backup.dropped"]
+BACKUP = [
+    *("backup.pinned", "backup.object.written", "backup.object.placed", "backup.listing", "backup.listed"),
+    *("backup.forgotten", "backup.dropped"),
+]
 RESTORE = ["restore.written", "restore.proven", "restore.placing"]
 
 

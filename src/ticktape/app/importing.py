@@ -49,8 +49,10 @@ def sample_world(world: Path) -> bool:
         return False
 
 
-async def run_source(world: Path, make: SourceMaker, *, sample: bool = False, tell: Tell | None = None) -> Imported:
-    """Record one source to its end. Raises Busy while somebody records, and what the tape raises."""
+async def run_source(
+    world: Path, make: SourceMaker, *, sample: bool = False, tell: Tell | None = None, tries: int = 1
+) -> Imported:
+    """Record one source to its end, which may fail `tries` times. Raises Busy while somebody records."""
     settings = RecordSettings(data=world, sample=sample, segment_records=DEFAULT_CAPACITY, settle_s=NEVER_S)
     try:
         recorder = Recorder(settings, [make])
@@ -58,14 +60,17 @@ async def run_source(world: Path, make: SourceMaker, *, sample: bool = False, te
         raise Busy(error.message, hint="stop `ticktape up` or `ticktape record`, import, start it again") from None
     runner, stop = recorder.runners[0], asyncio.Event()
     running = asyncio.create_task(recorder.run(stop), name="import:record")
-    started = False
+    started, fell = False, set[int]()
     while not running.done():
         await asyncio.wait([running], timeout=LOOK_S)
         if tell is not None:
             counts = runner.pump.counts()
             tell(counts["stored"] + counts["duplicates"] + counts["quarantined"])
-        started = started or runner.running
-        if started and (not runner.running or (runner.pump.state is Status.SOURCE_DOWN and runner.pump.trouble)):
+        # A small file may be over between two looks: that it was begun shows in what is left of it.
+        started = started or runner.running or runner.pump.source.finished or runner.pump.trouble is not None
+        if runner.pump.state is Status.SOURCE_DOWN and runner.pump.trouble is not None:
+            fell.add(runner.pump.trouble.at_ns)
+        if started and (not runner.running or len(fell) >= tries):
             break
     if started and not running.done():
         await _remember(world)
@@ -77,6 +82,8 @@ async def run_source(world: Path, make: SourceMaker, *, sample: bool = False, te
     )
     if not runner.pump.source.finished:
         done.trouble = trouble.what if trouble else "it was stopped"
+    elif done.quarantined and not done.stored + done.duplicates:
+        done.trouble = "nothing in it was a record"
     return done
 
 

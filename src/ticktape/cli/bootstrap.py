@@ -56,14 +56,16 @@ def bootstrap(
                     found=asked.append,
                 ),
                 sample=sample,
-                tell=lambda count: tell(count, sum(asked) or count + 1),
+                tell=lambda count: tell(count, max(asked[0] if asked else 0, count + 1)),
+                tries=TRIES,
             )
         )
-    answer: dict[str, Any] = {"asked": sum(asked), "stored": done.stored, "duplicates": done.duplicates, "ok": done.ok}
+    wanted = asked[0] if asked else 0  # what a venue refused is asked for again, and told again
+    answer: dict[str, Any] = {"asked": wanted, "stored": done.stored, "duplicates": done.duplicates, "ok": done.ok}
     if json:
         show.as_json(answer | {"trouble": done.trouble})
     else:
-        typer.echo(f"{sum(asked):,} trades of the last {trades} were missing, {done.stored:,} stored")
+        typer.echo(f"{wanted:,} trades of the last {trades} were missing, {done.stored:,} stored")
         if done.trouble:
             typer.echo(f"  ended early: {done.trouble}\n  the same command goes on from there", err=True)
     if not done.ok:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -81,6 +82,8 @@ def _maker(path: Path, *, sample: bool) -> tuple[str, SourceMaker, int]:
 
     if not path.is_file():
         raise Misconfigured(f"{path}: no such file", hint="ticktape import FILE...")
+    if path.suffix == ".zip" and not zipfile.is_zipfile(path):
+        raise Misconfigured(f"{path}: damaged zip, or none", hint="download it again")
     size = path.stat().st_size
     if path.suffix in (".zip", ".csv"):
         try:

@@ -100,8 +100,8 @@ class Appender:
 
         Raises DiskFull; what came before the record that did not fit is in and published.
         """
-        tape, done = self.tape, 0
-        while done < len(batch):
+        tape, done, n = self.tape, 0, len(batch)
+        while done < n:
             tape.room(2)
             start = tape.position
             done, position = judge.judge_append(
@@ -109,7 +109,7 @@ class Appender:
             )
             if position > start:
                 tape.publish(position)
-            if done < len(batch):
+            if done < n:
                 self._make_room(int(batch[done]["instrument"]))
         return tape.position
 

@@ -94,7 +94,7 @@ def parse_grid(text: bytes, scales: Sequence[int], rows: int) -> tuple[Ints, Byt
     every = np.tile(np.array(scales, np.int64), rows)
     values, verdicts = np.zeros(len(every), np.int64), np.zeros(len(every), np.uint8)
     _parse(np.frombuffer(text, np.uint8), COMMA, every, values, verdicts)
-    return values.reshape(rows, -1), verdicts.reshape(rows, -1)
+    return values.reshape(rows, len(scales)), verdicts.reshape(rows, len(scales))
 
 
 def warm() -> None:

@@ -10,8 +10,6 @@ import mmap
 import os
 from pathlib import Path
 
-import numpy as np
-
 _MAGIC = int.from_bytes(b"TAPEHEAD", "little")
 _BYTES = 4096
 _MAGIC_AT, _PUBLISHED, _DURABLE, _PID, _EPOCH, _LOW_SPACE, _SYNC_FAILED = range(7)
@@ -29,14 +27,14 @@ class Head:
         with path.open("r+b" if writable else "rb") as file:
             access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
             self._map = mmap.mmap(file.fileno(), _BYTES, access=access)
-        self._words = np.frombuffer(self._map, dtype=np.int64)
+        self._words = memoryview(self._map).cast("q")
         if writable:
             self._words[_MAGIC_AT] = _MAGIC
 
     @property
     def published(self) -> int:
         """First position not yet readable: everything before it survives kill -9."""
-        return int(self._words[_PUBLISHED])
+        return self._words[_PUBLISHED]
 
     @published.setter
     def published(self, position: int) -> None:
@@ -45,7 +43,7 @@ class Head:
     @property
     def durable(self) -> int:
         """First position that a power loss may still take."""
-        return int(self._words[_DURABLE])
+        return self._words[_DURABLE]
 
     @durable.setter
     def durable(self, position: int) -> None:
@@ -54,7 +52,7 @@ class Head:
     @property
     def pid(self) -> int:
         """Process id of the writer; it may be gone."""
-        return int(self._words[_PID])
+        return self._words[_PID]
 
     @pid.setter
     def pid(self, pid: int) -> None:
@@ -63,7 +61,7 @@ class Head:
     @property
     def epoch(self) -> int:
         """How often the tape was opened for writing."""
-        return int(self._words[_EPOCH])
+        return self._words[_EPOCH]
 
     @epoch.setter
     def epoch(self, epoch: int) -> None:

@@ -84,16 +84,17 @@ class Reader:
             self.first = new = max(self.first, self.base)  # nothing is mapped in the new span yet
         for number in range(new // capacity, last + 1):
             if number not in self._mapped:
-                self._map_one(number)
+                self._map_one(number, whole=(number + 1) * capacity <= published)
 
-    def _map_one(self, number: int) -> None:
+    def _map_one(self, number: int, *, whole: bool) -> None:
         try:
             fd = os.open(segment.path_of(self.folder, number), os.O_RDONLY)
         except FileNotFoundError:  # trimmed between the listing and here
             self.first = max(self.first, (number + 1) * self.meta.capacity)
             return
         try:
-            self.region.put(number, fd, segment.HEADER_BYTES)
+            # Of a segment still being written only what is there: the rest of its pages do not exist yet.
+            self.region.put(number, fd, segment.HEADER_BYTES, whole=whole)
         finally:
             os.close(fd)
         self._mapped.add(number)

@@ -11,12 +11,10 @@ import threading
 from pathlib import Path
 
 from ticktape.errors import DiskFull
-from ticktape.model.records import RECORD_BYTES
 from ticktape.tape import segment
 from ticktape.tape.meta import Meta
 
 RETRY_S = 0.5
-_READ_BYTES = 1 << 18
 
 
 class Reserve:
@@ -107,14 +105,6 @@ class Reserve:
     def _make(self, number: int) -> int:
         path = segment.path_of(self._folder, number)
         if path.exists():  # made ready before a restart
-            fd = os.open(path, os.O_RDWR)
-        else:
-            header = segment.Header(number, self._meta.capacity, self._meta.id_bytes)
-            fd = segment.create(self._folder, header, self._disk)
-        # Reading reserved space costs no disk but gives every page its memory, so that the writer's pwrite only copies.
-        # RANDOM keeps the system from reading ahead in large blocks, in which a small pwrite costs three times as much.
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
-        buffer = bytearray(_READ_BYTES)
-        for offset in range(0, segment.HEADER_BYTES + self._meta.capacity * RECORD_BYTES, _READ_BYTES):
-            os.preadv(fd, [buffer], offset)
-        return fd
+            return os.open(path, os.O_RDWR)
+        header = segment.Header(number, self._meta.capacity, self._meta.id_bytes)
+        return segment.create(self._folder, header, self._disk)

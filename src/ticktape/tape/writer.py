@@ -166,7 +166,7 @@ class Writer:
         free = self._end - self.position
         if free <= places + STAGE_PLACES + self._kept or self.sync.failures:
             free = self._make_room(places, system=system)
-        self.limit = self.position + (min(STAGE_PLACES, free))
+        self.limit = self.position + (free if free < STAGE_PLACES else STAGE_PLACES)  # noqa: FURB136  # min() is a call
 
     def _make_room(self, places: int, *, system: bool) -> int:
         if self._blob_waits:  # its record must stand beside it

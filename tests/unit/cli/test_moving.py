@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def archive(folder: Path, day: int, ids: range, *, broken: int = 0) -> Path:
     each = DAY_MS // max(len(ids), 1)
     start_us = (FIRST_MS + day * DAY_MS) * 1000
     lines = [
-        f"{n},{60_000 + n % 100}.{n % 10}0,0.00{1 + n % 9},{n}.5,{start_us + k * each * 1000},{'True' if n % 2 else 'False'},True"
+        f"{n},{60_000 + n % 100}.{n % 10}0,0.00{1 + n % 9},{n}.5,{start_us + k * each * 1000},{n % 2 == 1},True"
         for k, n in enumerate(ids)
     ]
     lines += ["nonsense"] * broken
@@ -117,6 +117,10 @@ def test_nobody_imports_while_somebody_records(run: Run, tmp_path: Path) -> None
 def test_a_damaged_file_ends_early_and_says_so(run: Run, tmp_path: Path) -> None:
     path = archive(tmp_path, 0, range(1, 501))
     path.write_bytes(path.read_bytes()[:-200])
+    assert run("import", path, "--data", tmp_path / "store").exit_code == 2  # no zip any more
+    content = bytearray(archive(tmp_path, 0, range(1, 501)).read_bytes())
+    content[1000:1100] = bytes(100)
+    path.write_bytes(content)
     done = run("import", path, "--data", tmp_path / "store")
     assert done.exit_code == 1
     assert "ended early" in done.stderr
@@ -124,7 +128,8 @@ def test_a_damaged_file_ends_early_and_says_so(run: Run, tmp_path: Path) -> None
         (tmp_path / name).write_text(content)
     assert run("import", tmp_path / "odd.csv", "--data", tmp_path / "store").exit_code == 1
     assert run("import", tmp_path / "odd.parquet", "--data", tmp_path / "store").exit_code == 1
-    assert answer(run("import", tmp_path / "odd.frames", "--data", tmp_path / "store", "--json"))[0]["quarantined"] == 1
+    odd = run("import", tmp_path / "odd.frames", "--data", tmp_path / "store", "--json")
+    assert (odd.exit_code, json.loads(odd.stdout)[0]["quarantined"]) == (1, 1)
     assert run("import", tmp_path / "none.zip", "--data", tmp_path / "store").exit_code == 2
 
 
@@ -168,7 +173,7 @@ def test_every_form_has_the_same_exact_values(run: Run, tmp_path: Path) -> None:
     rows = (tmp_path / "all.ndjson").read_text().splitlines()
     assert [row.partition('"price":')[2].partition(",")[0] for row in rows] == prices
     assert pl.read_ipc(tmp_path / "all.arrow").equals(columnar)
-    (total,) = duckdb.sql(f"select sum(price) from '{tmp_path}/all.csv'").fetchone() or (None,)
+    ((total,),) = duckdb.execute("select sum(price) from read_csv($1)", [f"{tmp_path}/all.csv"]).fetchall()
     assert float(total) == pytest.approx(sum(float(price) for price in prices))
 
 
@@ -207,7 +212,7 @@ def test_sample_data_never_reach_a_real_tape(run: Run, tmp_path: Path) -> None:
 
 
 @contextmanager
-def answering(path: Path, reply: Any) -> Iterator[list[Call]]:
+def answering(path: Path, reply: Any) -> Generator[list[Call]]:
     """Answer calls on a recorder's socket, by the recorder's own door."""
     heard: list[Call] = []
     ready, stop = threading.Event(), threading.Event()

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -374,7 +375,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half(
 ) -> None:
     data.grow(100)
     backed_up(data, tmp_path / "backups")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(0, 0, 10))  # pyright: ignore
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(total=10, used=0, free=10))  # pyright: ignore[reportUnknownLambdaType]
     with pytest.raises(DiskFull, match="to restore"):
         restored(tmp_path / "backups", tmp_path / "new")
     assert list((tmp_path / "new").iterdir()) == []

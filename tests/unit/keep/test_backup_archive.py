@@ -109,7 +109,19 @@ def packed(path: Path, members: Members, raw: Callable[[bytes], bytes] = lambda 
 
 @pytest.mark.parametrize(
     "path",
-    ["../evil", "/etc/passwd", "live/../../evil", "live/./x", "live//x", "", "a\\b", "a b", "x" * 200, "live/\x00", "é"],
+    [
+        "../evil",
+        "/etc/passwd",
+        "live/../../evil",
+        "live/./x",
+        "live//x",
+        "",
+        "a\\b",
+        "a b",
+        "x" * 200,
+        "live/\x00",
+        "é",
+    ],
 )
 def test_a_path_that_leads_elsewhere_is_refused(tmp_path: Path, path: str) -> None:
     made = packed(tmp_path / "bad.tar.xz", [member("manifest.json", manifest(listed(path, b"x")))])
@@ -119,7 +131,12 @@ def test_a_path_that_leads_elsewhere_is_refused(tmp_path: Path, path: str) -> No
 
 @pytest.mark.parametrize(
     ("kind", "target"),
-    [(tarfile.SYMTYPE, "/etc/passwd"), (tarfile.LNKTYPE, "manifest.json"), (tarfile.FIFOTYPE, ""), (tarfile.DIRTYPE, "")],
+    [
+        (tarfile.SYMTYPE, "/etc/passwd"),
+        (tarfile.LNKTYPE, "manifest.json"),
+        (tarfile.FIFOTYPE, ""),
+        (tarfile.DIRTYPE, ""),
+    ],
 )
 def test_only_regular_files_are_taken(tmp_path: Path, kind: bytes, target: str) -> None:
     first = member("manifest.json", manifest(listed("live/x", b"")))

@@ -20,7 +20,9 @@ from ticktape.keep.restore import check, restore, source_of
 pytest.importorskip("obstore", reason="the optional extra `s3` is not installed")
 pytestmark = [
     pytest.mark.timeout(120),
-    pytest.mark.skipif(shutil.which("moto_server") is None, reason="no moto_server on the path: pip install moto[server]"),
+    pytest.mark.skipif(
+        shutil.which("moto_server") is None, reason="no moto_server on the path: pip install moto[server]"
+    ),
 ]
 
 
@@ -37,7 +39,9 @@ def answers(url: str) -> bool:
 @pytest.fixture
 def bucket(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
-    with subprocess.Popen(["moto_server", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+    with subprocess.Popen(
+        ["moto_server", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as server:
         try:
             while not answers(url):
                 assert server.poll() is None

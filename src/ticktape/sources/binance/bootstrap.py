@@ -24,7 +24,6 @@ from ticktape.sources.binance.weights import Weights
 from ticktape.sources.contract import Bad, Batch, Completeness, Directory, Hole, Sink
 
 MICROSECOND_NS = 1000
-_FIRST_ID = 1
 
 Missing = Callable[[int, int, int], Sequence[tuple[int, int]]]  # instrument, first and last id -> what is not stored
 
@@ -144,21 +143,14 @@ async def span_of(rest: BinanceRest, symbol: str, since_us: int) -> Span | None:
 
 async def _newest(rest: BinanceRest, symbol: str) -> HistoricalAggTrade | None:
     """Return the newest aggregated trade: ids are doubled until there is none, then halved in between."""
-    newest: HistoricalAggTrade | None = None
-    low, high, bounded = 0, _FIRST_ID, False
-    while low < high:
-        at = high if not bounded else (low + high + 1) // 2
+    page = await rest.agg_trades(symbol, 0)
+    if not page:
+        return None
+    newest, beyond = page[-1], 0  # the newest met so far; an id known to lie beyond the newest there is, or 0
+    while len(page) == PAGE or (not page and newest.a + 1 < beyond):
+        at = (newest.a + 1 + beyond) // 2 if beyond else 2 * newest.a
         page = await rest.agg_trades(symbol, at)
-        if page:
-            newest = page[-1]
-            if len(page) < PAGE:
-                return newest
-            low = newest.a
-            high = high if bounded else 2 * newest.a
-        elif bounded:
-            high = at - 1
-        else:
-            high, bounded = at - 1, True
+        newest, beyond = (page[-1], beyond) if page else (newest, at)
     return newest
 
 

@@ -1,4 +1,4 @@
-"""Makes the golden backups of a format: `python tests/unit/keep/golden/make_backup.py`. Once a format, then never again."""
+"""Makes the golden backups of a format, once and never again: `python tests/unit/keep/golden/make_backup.py`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parents[1] / "lake"), str(HERE.parent)]
 
-from backup_support import Data, archive, backed_up
+from backup_support import Data, archive, backed_up  # noqa: E402
 
-from ticktape.keep.backup_manifest import FORMAT
+from ticktape.keep.backup_manifest import FORMAT  # noqa: E402
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
