@@ -51,7 +51,7 @@ def test_a_venue_that_answers_is_fine() -> None:
 
 
 def test_a_clock_of_long_ago_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks.time, "time_ns", lambda: 10**18)
+    monkeypatch.setattr("ticktape.cli.checks.time.time_ns", lambda: 10**18)
     assert checks.clock().state == "fail"
 
 

@@ -375,7 +375,11 @@ def test_a_full_disk_is_told_and_leaves_nothing_half(
 ) -> None:
     data.grow(100)
     backed_up(data, tmp_path / "backups")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(total=10, used=0, free=10))  # pyright: ignore[reportUnknownLambdaType]
+
+    def full(_path: Path) -> SimpleNamespace:
+        return SimpleNamespace(total=10, used=0, free=10)
+
+    monkeypatch.setattr(shutil, "disk_usage", full)
     with pytest.raises(DiskFull, match="to restore"):
         restored(tmp_path / "backups", tmp_path / "new")
     assert list((tmp_path / "new").iterdir()) == []

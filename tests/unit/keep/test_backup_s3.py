@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from backup_support import Data, restored
+from backup_support import Data
 
 from ticktape.errors import Damaged, Misconfigured, Unavailable
 from ticktape.keep.backup import backup
@@ -77,8 +77,8 @@ def test_a_bucket_takes_backups_and_gives_them_back(bucket: str, tmp_path: Path)
     data.close()
 
 
-def test_a_bucket_that_is_not_there_is_told(bucket: str, tmp_path: Path) -> None:
+def test_a_bucket_that_is_not_there_is_told(bucket: str) -> None:
     with pytest.raises((Unavailable, Misconfigured)):
         store_of("s3://nowhere/at/all").names()
-    with pytest.raises(Misconfigured, match="there is no backup"):
-        restored(Path(bucket.replace("s3://", "s3:/")), tmp_path / "new")
+    with pytest.raises(Misconfigured, match="there is no backup"), source_of(bucket):
+        pass

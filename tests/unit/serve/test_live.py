@@ -10,6 +10,7 @@ from serve_support import MS, SECOND, T0, House
 from ticktape.model.bars import Basis
 from ticktape.model.records import Flag, GapState, Kind, Status
 from ticktape.serve import health
+from ticktape.serve.answers import StatusAnswer
 from ticktape.serve.live import Live
 from ticktape.serve.provenance import Provenance
 from ticktape.tape.reader import Reader, trim
@@ -68,7 +69,7 @@ def test_more_gaps_than_one_scan_can_note_are_all_noted(house: House) -> None:
     assert len(live.gaps) == 3000
 
 
-def _status(house: House, live: Live) -> health.a.StatusAnswer:
+def _status(house: House, live: Live) -> StatusAnswer:
     while live.step():
         pass
     provenance = Provenance(live, house.directory, house.clock)
