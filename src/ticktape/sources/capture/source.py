@@ -30,6 +30,7 @@ from ticktape.sources.capture.lines import Line, read_lines
 from ticktape.sources.contract import Bad, Batch, Completeness, Directory, Hole, Sink, Watched
 
 MOST_LINES = 1000  # in one batch
+ALIVE_EVERY_S = 30.0
 LINES_AHEAD = 5000
 # Milliseconds reach 10**14 in the year 5138 and microseconds passed it in 1973.
 _FIRST_MICROSECOND = 10**14
@@ -50,6 +51,15 @@ class CaptureSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     speed: float = 1.0  # 1 keeps the original spacing, 10 is ten times faster, 0 is flat out
     venue: Literal["binance"] = "binance"  # whose frames these are
     time_unit: Literal["auto", "ms", "us"] = "auto"  # auto: by the size of the first time in the file
+
+
+async def _pause(wait_s: float, sink: Sink) -> None:
+    """Wait as the recording did; a long silence in it is no dead source."""
+    while wait_s > ALIVE_EVERY_S:
+        await asyncio.sleep(ALIVE_EVERY_S)
+        wait_s -= ALIVE_EVERY_S
+        sink.alive()
+    await asyncio.sleep(wait_s)
 
 
 class CaptureSource:
@@ -94,7 +104,7 @@ class CaptureSource:
             if wait_s > 0 or len(lines) + len(bad) >= MOST_LINES:
                 self._deliver(sink, lines, bad, watched)
                 lines, bad = [], []
-                await asyncio.sleep(wait_s)
+                await _pause(wait_s, sink)
             if isinstance(item, Bad):
                 bad.append(item)
             else:
