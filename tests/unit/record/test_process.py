@@ -16,6 +16,7 @@ from record_support import TRADES, Gap, Scripted, gaps_in, until
 from tape_support import CAPACITY, SmallDisk, all_of, market, trades
 
 from ticktape.clock import Clock, ManualClock
+from ticktape.control import MAX_LINE
 from ticktape.errors import BadSymbol, Busy, Misconfigured, Unavailable
 from ticktape.model.records import (
     RECORD_BYTES,
@@ -29,7 +30,6 @@ from ticktape.model.records import (
     Status,
     empty,
 )
-from ticktape.record.control import MAX_LINE
 from ticktape.record.process import Recorder, RecordSettings
 from ticktape.record.raw import RawFrames
 from ticktape.record.runner import Backoff

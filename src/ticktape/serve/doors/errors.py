@@ -8,6 +8,7 @@ from http import HTTPStatus
 import msgspec
 from starlette.responses import Response
 
+from ticktape.control import CallRefused
 from ticktape.errors import (
     BadInput,
     BadSymbol,
@@ -18,7 +19,6 @@ from ticktape.errors import (
     Unavailable,
     UnknownSymbol,
 )
-from ticktape.serve.control import RecordRefused
 from ticktape.serve.keys import BadKey, Forbidden
 from ticktape.serve.limits import TooMany
 from ticktape.serve.past.pool import Overloaded
@@ -48,8 +48,8 @@ class ErrorAnswer(msgspec.Struct, frozen=True):
     error: ErrorBody
 
 
-# What the recorder may refuse, by its code; anything else it says is a 422.
-_RECORD_STATUS = {
+# What the recorder or keep may refuse, by its code; anything else it says is a 422.
+_CALL_STATUS = {
     "unknown_source": 404,
     "unknown_symbol": 404,
     "not_found": 404,
@@ -85,8 +85,8 @@ def status_of(error: TicktapeError) -> tuple[int, str] | None:
     """Return the HTTP status and code of an error, or None when it is our own fault."""
     if isinstance(error, Refused):
         return error.status, error.code
-    if isinstance(error, RecordRefused):
-        return _RECORD_STATUS.get(error.code, 422), error.code
+    if isinstance(error, CallRefused):
+        return _CALL_STATUS.get(error.code, 422), error.code
     return next(((status, code) for kind, status, code in _STATUS if isinstance(error, kind)), None)
 
 
