@@ -9,6 +9,7 @@ class ParquetSchema:
 class Statistics:
     min: Any
     max: Any
+    null_count: int
 
 class ColumnChunkMetaData:
     data_page_offset: int

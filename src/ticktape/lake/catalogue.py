@@ -177,7 +177,9 @@ class Catalogue:
 
 
 def _version(handle: DeltaTable, partition: str) -> Version:
-    rows = pa.RecordBatchReader.from_stream(handle.get_add_actions(flatten=True)).read_all().to_pylist()
+    found = pa.RecordBatchReader.from_stream(handle.get_add_actions(flatten=True)).read_all()
+    bounds = [f"{end}.{name}" for end in ("min", "max") for name in PRUNED]
+    rows = found.select(["path", "size_bytes", "num_records", f"partition.{partition}", *bounds]).to_pylist()
     files = (
         Entry(
             row["path"],
@@ -195,8 +197,8 @@ def _version(handle: DeltaTable, partition: str) -> Version:
 
 
 def _add(file: Written, table: Table, now_ms: int, *, changes: bool) -> AddAction:
-    none = dict.fromkeys(PRUNED, 0)
-    stats = {"numRecords": file.rows, "minValues": file.low, "maxValues": file.high, "nullCount": none}
+    # Of every column of numbers: deltalake's dataset takes a column without bounds for one that never matches.
+    stats = {"numRecords": file.rows, "minValues": file.low, "maxValues": file.high, "nullCount": file.nulls}
     return AddAction(file.path, file.size, {table.partition: file.partition}, now_ms, changes, json.dumps(stats))
 
 

@@ -44,8 +44,9 @@ class Written(NamedTuple):
     size: int
     rows: int
     partition: str
-    low: dict[str, int]  # least value of each column of PRUNED
+    low: dict[str, int]  # least value of each column of numbers
     high: dict[str, int]
+    nulls: dict[str, int]  # how many each column has
 
 
 class Image(NamedTuple):
@@ -56,6 +57,7 @@ class Image(NamedTuple):
     size: int
     low: dict[str, int]
     high: dict[str, int]
+    nulls: dict[str, int]
 
 
 class Stored(NamedTuple):
@@ -91,17 +93,18 @@ class Maker:
         """
         self._ensure(table, piece, bounds)
         sink = pa.FixedSizeBufferWriter(pa.py_buffer(self._room))
-        low, high = self._write(table, piece, bounds, sink, level)
+        self._write(table, piece, bounds, sink, level)
         content = self._room[: sink.tell()]
         footer = len(content) - _FOOTER_END - int.from_bytes(content[-_FOOTER_END:-4].tobytes(), "little")
         metadata = pq.read_metadata(pa.BufferReader(pa.py_buffer(content)))
+        low, high, nulls = _statistics(table, metadata)
         starts, lengths = _places(metadata)
         sums = [crc32c(content[a : a + n]) for a, n in zip(starts.flat, lengths.flat, strict=True)]
         block = np.frombuffer(np.array(sums, dtype="<u4").tobytes() + MAGIC, dtype=np.uint8)
         tail = crc32c_of(crc32c(block), content[footer:])
         name = f"{low['position']:014d}-{high['position'] + 1:014d}-{tail:08x}.parquet"
         pieces = [part.data for part in (content[:footer], block, content[footer:])]
-        return Image(name, pieces, len(content) + len(block), low, high)
+        return Image(name, pieces, len(content) + len(block), low, high, nulls)
 
     def _ensure(self, table: Table, piece: Piece, bounds: Sequence[int]) -> None:
         # Untouched, address space is free: room for rows that do not compress at all, and for a footer.
@@ -111,23 +114,13 @@ class Maker:
         if need > len(self._room):
             self._room = np.empty(need, dtype=np.uint8)
 
-    def _write(
-        self, table: Table, piece: Piece, bounds: Sequence[int], sink: Any, level: int
-    ) -> tuple[dict[str, int], dict[str, int]]:
+    def _write(self, table: Table, piece: Piece, bounds: Sequence[int], sink: Any, level: int) -> None:
         schema = arrow_schema(table.name)
-        low: dict[str, int] = dict.fromkeys(PRUNED, 2**63 - 1)
-        high: dict[str, int] = dict.fromkeys(PRUNED, -(2**63))
         start = 0
         with _writer(table, schema, sink, level) as writer:
             for stop in bounds:
-                columns = piece(start, stop)
-                rows = table_of(columns, schema)
-                writer.write_table(rows, row_group_size=max(1, stop - start))
-                for name in PRUNED:
-                    low[name] = min(low[name], int(columns[name].min()))
-                    high[name] = max(high[name], int(columns[name].max()))
+                writer.write_table(table_of(piece(start, stop), schema), row_group_size=max(1, stop - start))
                 start = stop
-        return low, high
 
 
 def _writer(table: Table, schema: pa.Schema, sink: Any, level: int) -> pq.ParquetWriter:
@@ -141,6 +134,17 @@ def _writer(table: Table, schema: pa.Schema, sink: Any, level: int) -> pq.Parque
 def pieces_of(columns: Columns) -> Piece:
     """Return what gives slices of whole columns."""
     return lambda start, stop: {name: values[start:stop] for name, values in columns.items()}
+
+
+def _statistics(table: Table, metadata: pq.FileMetaData) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+    """Return the least and greatest value of each column of numbers, and how many nulls each column has."""
+    low, high, nulls = dict[str, int](), dict[str, int](), dict[str, int]()
+    for c, column in enumerate(table.columns):
+        found = [metadata.row_group(g).column(c).statistics for g in range(metadata.num_row_groups)]
+        nulls[column.name] = sum(s.null_count for s in found)
+        if column.type != "binary":
+            low[column.name], high[column.name] = min(s.min for s in found), max(s.max for s in found)
+    return low, high, nulls
 
 
 def _places(metadata: pq.FileMetaData) -> tuple[Any, Any]:

@@ -25,7 +25,7 @@ def place(
     disk.place(home / made.name, made.pieces)
     disk.step(f"{table.name}.written")
     path = f"{home.name}/{made.name}"
-    return Written(path, made.size, bounds[-1], partition, made.low, made.high)
+    return Written(path, made.size, bounds[-1], partition, made.low, made.high, made.nulls)
 
 
 def clean(folder: Path) -> int:

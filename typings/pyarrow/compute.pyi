@@ -1,0 +1,3 @@
+from typing import Any
+
+def field(name: str) -> Any: ...
