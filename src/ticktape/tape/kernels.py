@@ -111,8 +111,8 @@ def follow(records: Any, base: int, start: int, stop: int, heads: Any) -> int:
 
 
 @kernel
-def walk_back(records: Any, words: Any, base: int, floor: int, position: int, out: Any, positions: Any) -> int:
-    """Copy the chain that ends at `position` into `out`, newest first, down to `floor`. Returns how many.
+def walk_back(records: Any, base: int, floor: int, position: int, out: Any, positions: Any) -> int:
+    """Copy the chain that ends at `position` to the end of `out`, oldest first, down to `floor`. Returns how many.
 
     Where a link leads to another instrument's record (damaged places were voided), the chain is found again by
     stepping back one record at a time.
@@ -121,23 +121,20 @@ def walk_back(records: Any, words: Any, base: int, floor: int, position: int, ou
         return 0
     instrument = records[position - base].instrument
     chain = CHAIN_OF[records[position - base].kind]
-    n = positions.shape[0]
-    count = 0
-    while count < n and position >= floor:
-        i = position - base
-        r = records[i]
+    left = positions.shape[0]
+    while left > 0 and position >= floor:
+        r = records[position - base]
         if r.kind == _EMPTY or r.kind >= _VOID or r.instrument != instrument or CHAIN_OF[r.kind] != chain:
             position -= 1
             continue
-        for k in range(WORDS):
-            out[count * WORDS + k] = words[i * WORDS + k]
-        positions[count] = position
-        count += 1
+        left -= 1
+        out[left] = r
+        positions[left] = position
         back = np.int64(r.back)
         if back == 0 or back == _FAR:
             break
         position -= back
-    return count
+    return positions.shape[0] - left
 
 
 @kernel

@@ -9,10 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ticktape.errors import Misconfigured
-from ticktape.model.records import Ints, Kind, Records, empty
-from ticktape.tape import kernels, segment
+from ticktape.model.records import RECORD, Ints, Kind, Records, empty
+from ticktape.tape import segment
 from ticktape.tape.blobs import BlobAt, read_blob
+from ticktape.tape.chains import Chains
 from ticktape.tape.head import Head
+from ticktape.tape.kernels import CHAINS
 from ticktape.tape.meta import load
 from ticktape.tape.region import Region
 
@@ -35,7 +37,7 @@ class Reader:
             self._head = Head(folder, writable=False)
         except (FileNotFoundError, ValueError) as error:  # its first writer is just making it
             raise Misconfigured(f"the tape in {folder} was never written to", hint="ticktape up") from error
-        self.heads: Ints = np.full(64 * kernels.CHAINS, -1, dtype=np.int64)
+        self._chains = Chains()
         self._mapped: set[int] = set()
         numbers = segment.numbers(folder)
         self._place(numbers[0] if numbers else 0)
@@ -47,7 +49,6 @@ class Reader:
     def _place(self, first: int) -> None:
         self.region = Region(first, self.meta.capacity)
         self.records: Records = self.region.records
-        self._words = self.records.view(np.uint64)
         self.base = self.region.base
         self._mapped.clear()
 
@@ -115,15 +116,14 @@ class Reader:
 
     def follow(self) -> int:
         """Bring the chain heads up to `end`, so that `latest` sees it. Returns `end`."""
-        while True:
-            start = max(self._followed, self.first)
-            unknown = kernels.follow(self.records, self.base, start, self.end, self.heads)
-            if unknown < 0:
-                self._followed = self.end
-                return self.end
-            grown = np.full(2 * (unknown + 1) * kernels.CHAINS, -1, dtype=np.int64)
-            grown[: len(self.heads)] = self.heads
-            self.heads = grown
+        self._chains.follow(self.records, self.base, max(self._followed, self.first), self.end)
+        self._followed = self.end
+        return self.end
+
+    @property
+    def heads(self) -> Ints:
+        """Last position of every chain, kernels.CHAINS an instrument; -1 where there is none."""
+        return self._chains.heads
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -133,15 +133,14 @@ class Reader:
         return self.records[start - self.base : max(start, min(stop, self.end)) - self.base]
 
     def latest(self, instrument: int, chain: int, n: int) -> Found:
-        """Return the last n records of a chain (kernels.CHAIN_*), oldest first. Copies; n x 64 bytes."""
-        key = instrument * kernels.CHAINS + chain
-        if key >= len(self.heads) or n <= 0:
+        """Return the last n records of a chain (kernels.CHAIN_TRADE, ...), oldest first. Copies; n x 64 bytes."""
+        key, chains = instrument * CHAINS + chain, self._chains
+        if key >= len(chains.heads) or n <= 0:
             return Found(empty(0), np.empty(0, dtype=np.int64))
-        out = np.empty(n * kernels.WORDS, dtype=np.uint64)
-        positions: Ints = np.empty(n, dtype=np.int64)
-        count = kernels.walk_back(self.records, self._words, self.base, self.first, self.heads[key], out, positions)
-        records = out.view(self.records.dtype)[:count][::-1]
-        return Found(records, positions[:count][::-1])
+        records: Records = np.empty(n, RECORD)
+        positions: Ints = np.empty(n, np.int64)
+        count = chains.walk(self.records, self.base, self.first, key, records, positions)
+        return Found(records, positions) if count == n else Found(records[n - count :], positions[n - count :])
 
     def blob(self, position: int) -> bytes:
         """Return the blob that the record at `position` points at. Raises Damaged."""

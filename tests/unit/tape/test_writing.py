@@ -83,10 +83,11 @@ def test_latest_is_what_a_scan_of_the_whole_tape_finds(
     for instrument in range(1, 6):
         for chain in range(kernels.CHAINS):
             mine = (stored["instrument"] == instrument) & (kernels.CHAIN_OF[stored["kind"]] == chain)
-            where = np.flatnonzero(mine)[-7:]
-            found = reader.latest(instrument, chain, 7)
-            assert found.positions.tolist() == where.tolist()
-            assert np.array_equal(found.records, stored[where])
+            for n in (1, 7, 8, 9, 100, 255, 256, 257, 3000):  # what marks reach, and what only links do
+                where = np.flatnonzero(mine)[-n:]
+                found = reader.latest(instrument, chain, n)
+                assert found.positions.tolist() == where.tolist()
+                assert np.array_equal(found.records, stored[where])
     tape.close()
 
 
@@ -337,3 +338,41 @@ def test_a_newer_format_is_refused_and_a_flipped_version_is_not_one(tape_folder:
     meta.write_text(meta.read_text().replace('"version": 1', '"version": 2'))
     with pytest.raises(Misconfigured, match="tape format 2"):
         Reader(tape_folder)
+
+
+def test_latest_is_right_while_the_tape_grows_by_any_steps(tape_folder: Path) -> None:
+    tape = Writer(tape_folder, capacity=CAPACITY, sync_every_ms=0)
+    reader = Reader(tape_folder)
+    chance = np.random.default_rng(7)
+    for turn in range(60):
+        batch = trades(range(turn * 100, turn * 100 + int(chance.integers(1, 90))))
+        batch["instrument"] = chance.integers(1, 4 + 10 * turn, len(batch))  # `heads` has to grow on the way
+        batch["instrument"][::3] = 1
+        tape.append(batch)
+        reader.refresh()
+        reader.follow()
+        stored = reader.view(0, reader.end)
+        for instrument in (1, 2):
+            where = np.flatnonzero((stored["instrument"] == instrument) & (stored["kind"] == Kind.TRADE))[-100:]
+            assert reader.latest(instrument, kernels.CHAIN_TRADE, 100).positions.tolist() == where.tolist()
+    tape.close()
+
+
+def test_latest_steps_over_a_place_that_was_voided_beside_a_mark(tape_folder: Path) -> None:
+    tape = Writer(tape_folder, capacity=CAPACITY, sync_every_ms=0)
+    tape.append(trades(range(400)))
+    reader = Reader(tape_folder)
+    reader.follow()
+    before = reader.latest(1, kernels.CHAIN_TRADE, 100)
+    lost = int(before.positions[40])
+    with segment.path_of(tape_folder, 0).open("r+b") as file:  # as recovery leaves damage
+        file.seek(segment.HEADER_BYTES + lost * 64)
+        void = empty(1)
+        void["kind"] = Kind.VOID
+        file.write(void.tobytes())
+    fresh = Reader(tape_folder)
+    fresh.follow()
+    left = [p for p in before.positions.tolist() if p != lost]
+    for n in range(1, 100):
+        assert fresh.latest(1, kernels.CHAIN_TRADE, n).positions.tolist() == left[-n:]
+    tape.close()
