@@ -1,7 +1,7 @@
 """Kernels for bars of any width: from ticks in columns, and from stored parts.
 
-The same sums and the same rules for open and close as the live bars (`serve/readers/bar_kernel.py`), so that a bar
-does not depend on where it was built; a test compares them. Ticks come sorted by instrument and time, as the lake has
+The sums and the rules for open and close are those of the live bars (`model/bar_math.py`), so that a bar does not
+depend on where it was built; a test compares them. Ticks come sorted by instrument and time, as the lake has
 them, and a bar is kept in registers until the next begins.
 """
 
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ticktape.jit import kernel, part
+from ticktape.model.bar_math import add_bar, begin, copy_bar, multiply
 from ticktape.model.bars import BarFlag
 from ticktape.model.records import Flag
 
@@ -20,24 +21,6 @@ RESTATED, CLOSED = 1 << 16, 1 << 17  # flags of a stored part: replaces those be
 _BACKFILLED = int(Flag.BACKFILLED)
 _B_FILLED, _B_LATE = int(BarFlag.FILLED), int(BarFlag.LATE)
 _KEPT = int(BarFlag.GAP | BarFlag.FILLED | BarFlag.LATE | BarFlag.CORRECTED | BarFlag.PARTIAL)
-_LOW32 = np.uint64(0xFFFFFFFF)
-_32 = np.uint64(32)
-
-
-@part
-def multiply(a: int, b: int) -> Any:
-    """Return the 128-bit product of two int64 as (high int64, low uint64)."""
-    x, y = np.uint64(a), np.uint64(b)
-    x0, x1, y0, y1 = x & _LOW32, x >> _32, y & _LOW32, y >> _32
-    p0 = x0 * y0
-    p1 = x1 * y0 + (p0 >> _32)
-    p2 = x0 * y1 + (p1 & _LOW32)
-    high = np.int64(x1 * y1 + (p1 >> _32) + (p2 >> _32))
-    if a < 0:
-        high -= b
-    if b < 0:
-        high -= a
-    return high, x * y
 
 
 @kernel
@@ -62,15 +45,7 @@ def from_ticks(  # noqa: C901, PLR0915  # one loop, kept in registers
         if count == 0 or out_instrument[count - 1] != who or out[count - 1].start != start:
             if count == out.shape[0]:
                 return -1
-            bar = out[count]
-            bar.start = start
-            bar.open_ts = bar.close_ts = at
-            bar.open_id = bar.close_id = number[k] if number[k] != 0 else position[k]
-            bar.open = bar.high = bar.low = bar.close = price[k]
-            bar.volume_high = bar.notional_high = 0
-            bar.volume_low = bar.notional_low = np.uint64(0)
-            bar.count = 0
-            bar.revision = bar.flags = np.uint32(0)
+            begin(out[count], start, at, number[k] if number[k] != 0 else position[k], price[k])
             out_instrument[count] = who
             count += 1
         bar = out[count - 1]
@@ -114,35 +89,6 @@ def from_ticks(  # noqa: C901, PLR0915  # one loop, kept in registers
 
 
 @part
-def copy_bar(into: Any, bar: Any) -> None:
-    """Make a bar the same as another."""
-    into.start = bar.start
-    into.open_ts, into.open_id, into.open = bar.open_ts, bar.open_id, bar.open
-    into.close_ts, into.close_id, into.close = bar.close_ts, bar.close_id, bar.close
-    into.high, into.low, into.count = bar.high, bar.low, bar.count
-    into.volume_high, into.volume_low = bar.volume_high, bar.volume_low
-    into.notional_high, into.notional_low = bar.notional_high, bar.notional_low
-    into.revision, into.flags = bar.revision, bar.flags
-
-
-@part
-def join(bar: Any, other: Any) -> None:
-    """Add a bar to one of the same instrument; start and revision stay."""
-    if other.open_ts < bar.open_ts or (other.open_ts == bar.open_ts and other.open_id < bar.open_id):
-        bar.open_ts, bar.open_id, bar.open = other.open_ts, other.open_id, other.open
-    if other.close_ts > bar.close_ts or (other.close_ts == bar.close_ts and other.close_id >= bar.close_id):
-        bar.close_ts, bar.close_id, bar.close = other.close_ts, other.close_id, other.close
-    bar.high, bar.low = max(bar.high, other.high), min(bar.low, other.low)
-    bar.count += other.count
-    total = bar.volume_low + other.volume_low
-    bar.volume_high += other.volume_high + (1 if total < other.volume_low else 0)
-    bar.volume_low = total
-    total = bar.notional_low + other.notional_low
-    bar.notional_high += other.notional_high + (1 if total < other.notional_low else 0)
-    bar.notional_low = total
-
-
-@part
 def merge_into(bar: Any, p: Any) -> None:
     """Merge the next part of a minute into what its parts before it made.
 
@@ -155,7 +101,7 @@ def merge_into(bar: Any, p: Any) -> None:
     if p.flags & np.uint32(RESTATED) or (empty and p.count > 0):
         copy_bar(bar, p)
     elif p.count > 0:
-        join(bar, p)
+        add_bar(bar, p)
     bar.revision = revision
     bar.flags = before | p.flags
     if revised and not p.flags & np.uint32(RESTATED | _B_FILLED):
@@ -170,7 +116,7 @@ def push(key: int, minute: Any, width: int, out: Any, out_keys: Any, count: int)
     start = minute.start - minute.start % width
     if count > 0 and out_keys[count - 1] == key and out[count - 1].start == start:
         bar = out[count - 1]
-        join(bar, minute)
+        add_bar(bar, minute)
         bar.revision += minute.revision
         bar.flags |= minute.flags & np.uint32(_KEPT)
         return count

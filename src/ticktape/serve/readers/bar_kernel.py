@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ticktape.jit import kernel, part
+from ticktape.model.bar_math import add_bar, add_tick, begin
 from ticktape.model.bars import BAR, SECOND_NS, WIDTHS, BarFlag
 from ticktape.model.records import Flag, Kind
 
@@ -41,84 +42,6 @@ _CORRECT, _CANCEL = int(Kind.CORRECT), int(Kind.CANCEL)
 _LEFT_OUT = int(Flag.NON_POSITIVE | Flag.CROSSED | Flag.SPIKE)
 _BACKFILLED = int(Flag.BACKFILLED)
 _B_LATE, _B_FILLED, _B_PARTIAL = int(BarFlag.LATE), int(BarFlag.FILLED), int(BarFlag.PARTIAL)
-_LOW32 = np.uint64(0xFFFFFFFF)
-_32 = np.uint64(32)
-
-
-@part
-def multiply(a: int, b: int) -> Any:
-    """Return the 128-bit product of two int64 as (high int64, low uint64)."""
-    x, y = np.uint64(a), np.uint64(b)
-    x0, x1, y0, y1 = x & _LOW32, x >> _32, y & _LOW32, y >> _32
-    p0 = x0 * y0
-    p1 = x1 * y0 + (p0 >> _32)
-    p2 = x0 * y1 + (p1 & _LOW32)
-    high = np.int64(x1 * y1 + (p1 >> _32) + (p2 >> _32))
-    if a < 0:
-        high -= b
-    if b < 0:
-        high -= a
-    return high, x * y
-
-
-@part
-def add_volume(bar: Any, high: int, low: int) -> None:
-    """Add a 128-bit volume."""
-    total = bar.volume_low + np.uint64(low)
-    bar.volume_high += high + (1 if total < np.uint64(low) else 0)
-    bar.volume_low = total
-
-
-@part
-def add_notional(bar: Any, high: int, low: int) -> None:
-    """Add a 128-bit price times size."""
-    total = bar.notional_low + np.uint64(low)
-    bar.notional_high += high + (1 if total < np.uint64(low) else 0)
-    bar.notional_low = total
-
-
-@part
-def begin(bar: Any, start: int, ts: int, number: int, price: int) -> None:
-    """Make an empty bar that begins with one price, nothing counted yet."""
-    bar.start = start
-    bar.open_ts = bar.close_ts = ts
-    bar.open_id = bar.close_id = number
-    bar.open = bar.high = bar.low = bar.close = price
-    bar.volume_high = bar.notional_high = 0
-    bar.volume_low = bar.notional_low = np.uint64(0)
-    bar.count = 0
-    bar.revision = np.uint32(0)
-    bar.flags = np.uint32(0)
-
-
-@part
-def add_tick(bar: Any, ts: int, number: int, price: int, size: int) -> None:
-    """Add one tick to a bar."""
-    if ts < bar.open_ts or (ts == bar.open_ts and number < bar.open_id):
-        bar.open_ts, bar.open_id, bar.open = ts, number, price
-    if ts > bar.close_ts or (ts == bar.close_ts and number >= bar.close_id):
-        bar.close_ts, bar.close_id, bar.close = ts, number, price
-    bar.high = max(bar.high, price)
-    bar.low = min(bar.low, price)
-    bar.count += 1
-    if size > 0:
-        add_volume(bar, 0, size)
-        high, low = multiply(price, size)
-        add_notional(bar, high, low)
-
-
-@part
-def add_bar(bar: Any, part: Any) -> None:
-    """Add a gathered second to a bar."""
-    if part.open_ts < bar.open_ts or (part.open_ts == bar.open_ts and part.open_id < bar.open_id):
-        bar.open_ts, bar.open_id, bar.open = part.open_ts, part.open_id, part.open
-    if part.close_ts > bar.close_ts or (part.close_ts == bar.close_ts and part.close_id >= bar.close_id):
-        bar.close_ts, bar.close_id, bar.close = part.close_ts, part.close_id, part.close
-    bar.high = max(bar.high, part.high)
-    bar.low = min(bar.low, part.low)
-    bar.count += part.count
-    add_volume(bar, part.volume_high, part.volume_low)
-    add_notional(bar, part.notional_high, part.notional_low)
 
 
 @part
