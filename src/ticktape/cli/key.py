@@ -1,12 +1,13 @@
-"""`ticktape key create|list|revoke`: who may ask, and for what."""
+"""`ticktape key create|list|rotate|revoke|history`: who may ask, and for what."""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
 
 SCOPES = "realtime,history,stream"
 DAY_S = 86_400
-HEADER = ("prefix", "name", "state", "scopes", "symbols", "created", "expires", "last used")
+HEADER = ("prefix", "name", "model", "state", "scopes", "symbols", "from", "created", "expires", "last used")
 
-app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
+PrefixArgument = Annotated[str, typer.Argument(help="The first characters of the key: tt_ and 8 more.")]
+
+app = typer.Typer(help="Create, list, rotate and revoke API keys.", no_args_is_help=True)
 
 
 @contextmanager
@@ -47,17 +50,52 @@ def create(
     scopes: Annotated[str, typer.Option("--scopes", help="What it opens: also sql, admin.")] = SCOPES,
     symbols: Annotated[str, typer.Option("--symbols", help="Only these symbols.", show_default="all")] = "",
     expires: Annotated[float | None, typer.Option("--expires-days", min=0, help="When it ends.")] = None,
+    addresses: Annotated[str, typer.Option("--from", help="Only from here: 127.0.0.1,10.0.0.0/8")] = "",
+    model: Annotated[str, typer.Option("--model", help="Which model asks with it.")] = "",
+    per_s: Annotated[float | None, typer.Option("--per-second", min=0, help="Requests a second.")] = None,
+    at_once: Annotated[int | None, typer.Option("--at-once", min=1, help="Requests under way.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Make a key and print it: it is shown now and never again."""
+    limits: dict[str, Any] = {"per_s": per_s, "at_once": at_once}
     with _store(data) as store:
-        expires_s = None if expires is None else expires * DAY_S
-        made = store.create(name, _parts(scopes), _parts(symbols) or None, expires_s)
+        made = store.create(
+            name, _parts(scopes), _parts(symbols) or None, None if expires is None else expires * DAY_S,
+            addresses=_parts(addresses) or None, model=model,
+            **{name: value for name, value in limits.items() if value is not None},
+        )  # fmt: skip
+    _show_once(made.key, json=json)
+
+
+@app.command()
+def rotate(
+    prefix: PrefixArgument,
+    *,
+    data: DataOption,
+    overlap: Annotated[str, typer.Option("--overlap", help="How long the old key still opens: 0, 30m, 24h.")] = "24h",
+    json: JsonOption = False,
+) -> None:
+    """Make a key with the same rights; the old one ends after the overlap."""
+    with _store(data) as store:
+        made = store.rotate(prefix, _seconds(overlap))
+    _show_once(made.key, json=json)
+
+
+def _show_once(key: str, *, json: bool) -> None:
     if json:
-        show.as_json({"key": made.key})
+        show.as_json({"key": key})
         return
-    typer.echo(made.key)
+    typer.echo(key)
     typer.echo("shown now and never again; send it as `Authorization: Bearer KEY`", err=True)
+
+
+def _seconds(text: str) -> float:
+    from ticktape.errors import BadInput
+
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)([smhd]?)", text)
+    if found is None:
+        raise BadInput(f"not a time: '{text[:20]}'", hint="--overlap 24h")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": DAY_S}[found[2]]
 
 
 @app.command("list")
@@ -71,8 +109,9 @@ def list_keys(*, data: DataOption, json: JsonOption = False) -> None:
     now = time.time_ns()
     body = [
         (
-            *(f"tt_{key.prefix}", key.name, _state(key.revoked_ns, key.expires_ns, now)),
+            *(f"tt_{key.prefix}", key.name, key.model or "-", _state(key.revoked_ns, key.expires_ns, now)),
             *(",".join(sorted(key.scopes)), ",".join(sorted(key.symbols)) if key.symbols is not None else "all"),
+            ",".join(key.addresses) if key.addresses is not None else "anywhere",
             *(_day(key.created_ns), _day(key.expires_ns), _day(key.last_used_ns)),
         )
         for key in found
@@ -82,7 +121,7 @@ def list_keys(*, data: DataOption, json: JsonOption = False) -> None:
 
 @app.command()
 def revoke(
-    prefix: Annotated[str, typer.Argument(help="The first characters of the key: tt_ and 8 more.")],
+    prefix: PrefixArgument,
     *,
     data: DataOption,
     json: JsonOption = False,

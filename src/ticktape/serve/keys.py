@@ -1,4 +1,4 @@
-"""API keys in `<data>/keys.sqlite`: shown once, kept only as HMAC-SHA-256 under the pepper in `<data>/pepper`.
+"""API keys in `<data>/keys.sqlite`: shown once, kept only as HMAC-SHA-256 under the pepper (see pepper.py).
 
 A key is `tt_`, 8 characters by which it is looked up, `_`, and 32 random bytes in base 62. Whoever reads the
 database learns no key (X1); a right and a wrong prefix, and no header at all, take the same path (X2).
@@ -10,17 +10,20 @@ import hmac
 import os
 import secrets
 import sqlite3
-import stat
 import string
 from collections.abc import Iterable
-from enum import StrEnum
 from pathlib import Path
 
 import msgspec
 
 from ticktape.clock import Clock, SystemClock
-from ticktape.errors import BadInput, Misconfigured, TicktapeError
+from ticktape.errors import BadInput
 from ticktape.model.symbols import parse_symbol, shown
+from ticktape.serve.addresses import parse_networks
+from ticktape.serve.pepper import read_pepper
+from ticktape.serve.rights import DEFAULT_AT_ONCE, BadKey, Forbidden, Key, Scope
+
+__all__ = ["BadKey", "Created", "Forbidden", "Key", "KeyStore", "Scope"]
 
 _ALPHABET = string.digits + string.ascii_letters
 _PREFIX, _SECRET_BYTES, _SECRET_CHARS = 8, 32, 43  # 62**43 > 256**32
@@ -30,54 +33,16 @@ FLUSH_EVERY_NS = 30_000_000_000
 _SCHEMA = """
 create table if not exists keys (
     prefix text primary key, digest blob not null, name text not null, scopes text not null, symbols text,
-    per_s real not null, created_ns integer not null, expires_ns integer, revoked_ns integer, last_used_ns integer
+    per_s real not null, created_ns integer not null, expires_ns integer, revoked_ns integer, last_used_ns integer,
+    addresses text, model text not null default '', at_once integer not null default 256
 );
 """
-
-
-class Scope(StrEnum):
-    """What a key may do. A scope grants itself and nothing else."""
-
-    REALTIME = "realtime"
-    HISTORY = "history"
-    STREAM = "stream"
-    SQL = "sql"
-    ADMIN = "admin"
-
-
-class BadKey(TicktapeError):
-    """No key, or not one of ours, or no longer good: which of these is nobody's business (HTTP 401)."""
-
-
-class Forbidden(TicktapeError):
-    """A good key that may not do this (HTTP 403)."""
-
-
-class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a key; never the key itself."""
-
-    prefix: str
-    name: str
-    scopes: frozenset[Scope]
-    symbols: frozenset[str] | None  # None: all
-    per_s: float  # requests per second
-    created_ns: int
-    expires_ns: int | None
-    revoked_ns: int | None
-    last_used_ns: int | None
-
-    def require(self, scopes: Iterable[Scope]) -> None:
-        """Raise Forbidden unless the key has one of the scopes."""
-        wanted = list(scopes)
-        if not self.scopes.intersection(wanted):
-            names = " or ".join(wanted)
-            raise Forbidden(f"this key lacks scope {names}", hint=f"ticktape key create --scopes {wanted[0]}")
-
-    def require_symbols(self, symbols: Iterable[str]) -> None:
-        """Raise Forbidden when the key is limited to other symbols."""
-        refused = [] if self.symbols is None else [symbol for symbol in symbols if symbol not in self.symbols]
-        if refused:
-            raise Forbidden(f"this key may not read {shown(', '.join(refused))}", hint="ticktape key list")
+# What stores made by earlier versions lack.
+_ADDED = {"addresses": "text", "model": "text not null default ''", "at_once": "integer not null default 256"}
+_COLUMNS = (
+    "prefix", "name", "scopes", "symbols", "per_s", "created_ns", "expires_ns", "revoked_ns", "last_used_ns",
+    "addresses", "model", "at_once",
+)  # fmt: skip
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -104,9 +69,10 @@ class KeyStore:
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
         self._db.execute("pragma journal_mode = wal")
         self._db.executescript(_SCHEMA)
-        self._pepper = _pepper(data / "pepper", used=bool(self._db.execute("select 1 from keys").fetchone()))
+        _bring_up_to_date(self._db)
+        self._pepper = read_pepper(data / "pepper", used=bool(self._db.execute("select 1 from keys").fetchone()))
         # Stands in for a prefix nobody has, so that an unknown one is compared like any other.
-        self._nobody = _Row(secrets.token_bytes(32), _info("", "", "[]", None, 0.0, 0, 0, 0, None))
+        self._nobody = _Row(secrets.token_bytes(32), _info("", "", "[]", None, 0.0, 0, 0, 0, None, None, "", 0))
         self._rows: dict[str, _Row] = {}
         self._used: dict[str, int] = {}
         self._flushed_ns = self._clock.monotonic_ns()
@@ -122,30 +88,49 @@ class KeyStore:
         symbols: Iterable[str] | None = None,
         expires_s: float | None = None,
         per_s: float = DEFAULT_PER_S,
+        *,
+        addresses: Iterable[str] | None = None,
+        model: str = "",
+        at_once: int = DEFAULT_AT_ONCE,
     ) -> Created:
-        """Make a key. Raises BadInput for a scope that does not exist, BadSymbol."""
-        if not name or len(name) > 100 or not name.isprintable():
+        """Make a key. Raises BadInput for a scope, an address or a number that cannot be, BadSymbol."""
+        if not _is_name(name) or not (model == "" or _is_name(model)):
             raise BadInput(f"not a name for a key: '{shown(name)}'", hint="1-100 printable characters")
-        granted = _scopes(scopes)
-        listed = None if symbols is None else sorted({parse_symbol(symbol) for symbol in symbols})
-        prefix, secret = _random(_PREFIX), _base62(secrets.token_bytes(_SECRET_BYTES))
-        key, now = f"tt_{prefix}_{secret}", self._clock.wall_ns()
-        expires = None if expires_s is None else now + int(expires_s * 1e9)
+        if not (per_s > 0 and at_once > 0 and (expires_s is None or expires_s > 0)):
+            raise BadInput("a key that may never ask is none", hint="rates, numbers and days above 0")
+        now = self._clock.now_ns()
+        info = Key(
+            prefix=_random(_PREFIX),
+            name=name,
+            scopes=frozenset(_scopes(scopes)),
+            symbols=None if symbols is None else frozenset(parse_symbol(symbol) for symbol in symbols),
+            per_s=per_s,
+            created_ns=now,
+            expires_ns=None if expires_s is None else now + int(expires_s * 1e9),
+            revoked_ns=None,
+            last_used_ns=None,
+            addresses=None if addresses is None else parse_networks(addresses),
+            model=model,
+            at_once=at_once,
+        )
+        return self._insert(info)
+
+    def _insert(self, info: Key) -> Created:
+        key = f"tt_{info.prefix}_{_base62(secrets.token_bytes(_SECRET_BYTES))}"
+        row = {
+            **{column: getattr(info, column) for column in _COLUMNS},
+            "scopes": _json(info.scopes),
+            "symbols": None if info.symbols is None else _json(info.symbols),
+            "addresses": None if info.addresses is None else _json(info.addresses),
+            "digest": self._digest(key),
+        }
+        names = ", ".join(row)
         self._db.execute(
-            "insert into keys values (?, ?, ?, ?, ?, ?, ?, ?, null, null)",
-            (
-                prefix,
-                self._digest(key),
-                name,
-                _json(granted),
-                None if listed is None else _json(listed),
-                per_s,
-                now,
-                expires,
-            ),
+            f"insert into keys ({names}) values ({', '.join('?' * len(row))})",  # noqa: S608  # our own names
+            list(row.values()),
         )
         self._load()
-        return Created(key, self._rows[prefix].info)
+        return Created(key, self._rows[info.prefix].info)
 
     def list(self) -> list[Key]:
         """Return every key, revoked and expired ones too, oldest first."""
@@ -153,16 +138,44 @@ class KeyStore:
         self._load()
         return sorted((row.info for row in self._rows.values()), key=lambda key: (key.created_ns, key.prefix))
 
-    def revoke(self, prefix: str) -> Key:
-        """End a key, by its prefix with or without `tt_`. Raises BadInput when there is none."""
+    def find(self, prefix: str) -> Key:
+        """Return a key by its prefix, with or without `tt_`. Raises BadInput when there is none."""
+        self._refresh()
         wanted = prefix.removeprefix("tt_")[:_PREFIX]
-        self._db.execute(
-            "update keys set revoked_ns = coalesce(revoked_ns, ?) where prefix = ?", (self._clock.wall_ns(), wanted)
-        )
-        self._load()
         if wanted not in self._rows:
             raise BadInput(f"no key with prefix '{shown(prefix[:11])}'", hint="ticktape key list")
         return self._rows[wanted].info
+
+    def revoke(self, prefix: str) -> Key:
+        """End a key. Raises BadInput when there is none."""
+        wanted = self.find(prefix).prefix
+        self._db.execute(
+            "update keys set revoked_ns = coalesce(revoked_ns, ?) where prefix = ?", (self._clock.now_ns(), wanted)
+        )
+        self._load()
+        return self._rows[wanted].info
+
+    def rotate(self, prefix: str, overlap_s: float) -> Created:
+        """Make a key with the rights and the end of another, which ends after `overlap_s`. Raises BadInput."""
+        now, old = self._clock.now_ns(), self.find(prefix)
+        if not old.is_live(now):
+            raise BadInput(f"tt_{old.prefix} is revoked or expired", hint="ticktape key create")
+        if overlap_s < 0:
+            raise BadInput("an overlap below 0", hint="--overlap 24h")
+        ends = now + int(overlap_s * 1e9)
+        new = msgspec.structs.replace(old, prefix=_random(_PREFIX), created_ns=now, last_used_ns=None)
+        self._db.execute("begin immediate")  # both or neither
+        try:
+            self._db.execute(
+                "update keys set expires_ns = min(coalesce(expires_ns, ?), ?) where prefix = ?",
+                (ends, ends, old.prefix),
+            )
+            made = self._insert(new)
+        except BaseException:
+            self._db.execute("rollback")
+            raise
+        self._db.execute("commit")
+        return made
 
     # -- checking ----------------------------------------------------------------------------------
 
@@ -172,8 +185,8 @@ class KeyStore:
         key = _bearer(header)
         row = self._rows.get(key[3 : 3 + _PREFIX], self._nobody)
         matches = hmac.compare_digest(row.digest, self._digest(key))
-        now = self._clock.wall_ns()
-        live = row.info.revoked_ns is None and (row.info.expires_ns is None or now < row.info.expires_ns)
+        now = self._clock.now_ns()  # a clock set back brings no expired key back (X30)
+        live = row.info.is_live(now)
         if not (matches and live):
             raise BadKey("no valid API key", hint="Authorization: Bearer tt_...  (ticktape key create)")
         self._used[row.info.prefix] = now
@@ -209,11 +222,21 @@ class KeyStore:
             self._load()
 
     def _load(self) -> None:
-        rows = self._db.execute(
-            "select prefix, name, scopes, symbols, per_s, created_ns, expires_ns, revoked_ns, last_used_ns, digest"
-            " from keys"
-        ).fetchall()
+        rows = self._db.execute(f"select {', '.join(_COLUMNS)}, digest from keys").fetchall()  # noqa: S608
         self._rows = {row[0]: _Row(row[-1], _info(*row[:-1])) for row in rows}
+
+
+def _bring_up_to_date(db: sqlite3.Connection) -> None:
+    if set(_ADDED) <= _columns_in(db):
+        return
+    db.execute("begin immediate")  # another process may be at it too
+    for name in set(_ADDED) - _columns_in(db):
+        db.execute(f"alter table keys add column {name} {_ADDED[name]}")
+    db.execute("commit")
+
+
+def _columns_in(db: sqlite3.Connection) -> set[str]:
+    return {row[1] for row in db.execute("pragma table_info(keys)")}
 
 
 def _info(
@@ -226,6 +249,9 @@ def _info(
     expires_ns: int | None,
     revoked_ns: int | None,
     last_used_ns: int | None,
+    addresses: str | None,
+    model: str,
+    at_once: int,
 ) -> Key:
     return Key(
         prefix=prefix,
@@ -237,7 +263,14 @@ def _info(
         expires_ns=expires_ns,
         revoked_ns=revoked_ns,
         last_used_ns=last_used_ns,
+        addresses=None if addresses is None else msgspec.json.decode(addresses, type=tuple[str, ...]),
+        model=model,
+        at_once=at_once,
     )
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= 100 and text.isprintable()
 
 
 def _json(values: Iterable[str]) -> str:
@@ -270,38 +303,3 @@ def _base62(data: bytes) -> str:
         number, digit = divmod(number, 62)
         digits = _ALPHABET[digit] + digits
     return digits
-
-
-def _pepper(path: Path, *, used: bool) -> bytes:
-    if not path.exists():
-        if used:
-            raise Misconfigured(
-                f"{path} is gone, and without it no stored key can be checked",
-                hint=f"restore it, or remove {path.with_name('keys.sqlite')} and create new keys",
-            )
-        _write_pepper(path)
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise Misconfigured(f"{path} can be read by others", hint=f"chmod 600 {path}")
-    pepper = path.read_bytes()
-    if len(pepper) != 32:
-        raise Misconfigured(f"{path} holds {len(pepper)} bytes, not 32", hint="restore it from a backup")
-    return pepper
-
-
-def _write_pepper(path: Path) -> None:
-    beside = path.with_name(f"pepper.{_random(8)}.new")
-    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, secrets.token_bytes(32))
-        os.fsync(fd)
-        os.link(beside, path)  # fails where another process was first: then its pepper is the one
-    except FileExistsError:
-        pass
-    finally:
-        os.close(fd)
-        beside.unlink()
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -1,4 +1,4 @@
-"""How often somebody may ask: token buckets by key and by address, in bounded memory.
+"""How often and how much at once somebody may ask: token buckets by key and by address, in bounded memory.
 
 Written here because `limits` 5.8, measured for this, starts about 60 threads a second under load, keeps an entry
 for every address it ever saw within the window (100,000 addresses, 300,000 entries), and reads only the wall clock.
@@ -6,11 +6,11 @@ for every address it ever saw within the window (100,000 addresses, 300,000 entr
 
 from __future__ import annotations
 
-import ipaddress
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 from ticktape.clock import Clock
 from ticktape.errors import TicktapeError
+from ticktape.serve.addresses import asker_of
 from ticktape.serve.keys import Key
 
 MOST_KEPT = 10_000
@@ -54,7 +54,7 @@ class Buckets:
 
 
 class Limits:
-    """The three limits of the public port."""
+    """The limits of the public port."""
 
     def __init__(self, clock: Clock, *, failed_per_minute: float = 30.0, public_per_s: float = 50.0) -> None:
         self._by_key = Buckets(clock)
@@ -62,6 +62,7 @@ class Limits:
         self._public = Buckets(clock)
         self._failed_per_minute = failed_per_minute
         self._public_per_s = public_per_s
+        self._under_way: Counter[str] = Counter()
 
     def request(self, key: Key) -> None:
         """Count a request with a good key; a second's worth may come at once. Raises TooMany."""
@@ -71,26 +72,29 @@ class Limits:
                 f"more than {key.per_s:g} requests per second", wait, hint="slow down, or ask for more at once"
             )
 
+    def begin(self, key: Key) -> None:
+        """Count a request as under way; `end` it. Raises TooMany when the key has as many as it may."""
+        if self._under_way[key.prefix] >= key.at_once:
+            raise TooMany(f"more than {key.at_once} requests at once", 1.0, hint="wait for an answer before you ask")
+        self._under_way[key.prefix] += 1
+
+    def end(self, key: Key) -> None:
+        """Count a request as answered."""
+        self._under_way[key.prefix] -= 1
+        if self._under_way[key.prefix] <= 0:
+            del self._under_way[key.prefix]
+
     def failed(self, address: str) -> None:
         """Count a request with a bad key. Raises TooMany.
 
         Only failures are held back: a good key is never locked out by a neighbour's bad one.
         """
-        wait = self._failed.take(_network(address), self._failed_per_minute / 60, self._failed_per_minute)
+        wait = self._failed.take(asker_of(address), self._failed_per_minute / 60, self._failed_per_minute)
         if wait:
             raise TooMany("too many requests with a bad key", wait, hint="ticktape key create")
 
     def public(self, address: str) -> None:
         """Count a request that needs no key. Raises TooMany."""
-        wait = self._public.take(_network(address), self._public_per_s, 2 * self._public_per_s)
+        wait = self._public.take(asker_of(address), self._public_per_s, 2 * self._public_per_s)
         if wait:
             raise TooMany("too many requests", wait, hint="slow down")
-
-
-def _network(address: str) -> str:
-    # Whoever has one IPv6 address has the 2**64 around it.
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address[:64]
-    return address if found.version == 4 else str(ipaddress.ip_network((found, 64), strict=False))

@@ -191,3 +191,107 @@ def test_a_scope_grants_itself_and_nothing_else(tmp_path: Path) -> None:
             with pytest.raises(Forbidden, match=other):
                 key.require([other])
     store.close()
+
+
+# -- rotation, and stores of earlier versions ------------------------------------------------------
+
+
+def test_a_rotated_key_opens_the_same_and_its_old_one_only_for_the_overlap(tmp_path: Path, clock: ManualClock) -> None:
+    store = KeyStore(tmp_path, clock)
+    old = store.create("bot", ["sql"], ["BTCUSDT"], 86_400, 5, addresses=["::1"], model="m", at_once=3)
+    clock.advance(3_600_000_000_000)
+    new = store.rotate(old.info.prefix, 60)
+    same = ("name", "scopes", "symbols", "per_s", "addresses", "model", "at_once", "expires_ns")
+    assert [getattr(new.info, field) for field in same] == [getattr(old.info, field) for field in same]
+    store.check(f"Bearer {old.key}")
+    clock.advance(60_000_000_000)
+    with pytest.raises(BadKey):
+        store.check(f"Bearer {old.key}")
+    store.check(f"Bearer {new.key}")
+    with pytest.raises(BadInput, match="revoked or expired"):
+        store.rotate(old.info.prefix, 60)
+    store.close()
+
+
+def test_a_rotation_prolongs_nothing(tmp_path: Path, clock: ManualClock) -> None:
+    store = KeyStore(tmp_path, clock)
+    old = store.create("bot", ["sql"], expires_s=60)
+    new = store.rotate(old.info.prefix, 3600)
+    assert store.find(old.info.prefix).expires_ns == new.info.expires_ns == old.info.expires_ns
+    store.close()
+
+
+def test_a_rotation_that_fails_leaves_the_old_key_as_it_was(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    store = KeyStore(tmp_path, clock)
+    old = store.create("bot", ["sql"])
+    monkeypatch.setattr(KeyStore, "_insert", full)
+    with pytest.raises(sqlite3.OperationalError):
+        store.rotate(old.info.prefix, 0)
+    assert store.list() == [old.info]
+    store.close()
+
+
+def test_x30_a_clock_set_back_brings_no_expired_key_back(tmp_path: Path, clock: ManualClock) -> None:
+    store = KeyStore(tmp_path, clock)
+    made = store.create("k", ["realtime"], expires_s=60)
+    clock.advance(61_000_000_000)
+    with pytest.raises(BadKey):
+        store.check(f"Bearer {made.key}")
+    clock.step(-3_600_000_000_000)
+    with pytest.raises(BadKey):
+        store.check(f"Bearer {made.key}")
+    store.close()
+
+
+def test_a_store_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path)
+    made = store.create("old", ["realtime"])
+    store.close()
+    db = sqlite3.connect(tmp_path / "keys.sqlite")
+    for column in ("addresses", "model", "at_once"):
+        db.execute(f"alter table keys drop column {column}")
+    db.close()
+    store, other = KeyStore(tmp_path), KeyStore(tmp_path)
+    assert store.check(f"Bearer {made.key}") == other.check(f"Bearer {made.key}") == made.info
+    store.close()
+    other.close()
+
+
+# -- addresses -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("allowed", "address", "may"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.0.0.1", "127.0.0.2", False),
+        ("10.0.0.0/8", "10.255.0.1", True),
+        ("10.0.0.0/8", "11.0.0.1", False),
+        ("10.0.0.0/8", "::ffff:10.0.0.1", True),  # what a dual-stack socket shows
+        ("10.0.0.0/8", "::ffff:11.0.0.1", False),
+        ("::ffff:10.0.0.0/104", "10.1.2.3", True),
+        ("::ffff:10.0.0.0/104", "11.1.2.3", False),
+        ("2001:db8::/32", "2001:db8:1::9", True),
+        ("2001:db8::/32", "2001:db9::9", False),
+        ("::1", "::1", True),
+        ("0.0.0.0/0", "::1", False),
+        ("0.0.0.0/0", "", False),  # a Unix socket
+        ("0.0.0.0/0", "testclient", False),
+    ],
+)
+def test_x03_a_key_for_some_addresses_opens_from_there_only(
+    tmp_path: Path, allowed: str, address: str, *, may: bool
+) -> None:
+    store = KeyStore(tmp_path)
+    key = store.create("k", ["realtime"], addresses=[allowed]).info
+    store.close()
+    if may:
+        key.require_address(address)
+    else:
+        with pytest.raises(Forbidden, match="may not be used from"):
+            key.require_address(address)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ticktape.clock import ManualClock
+from ticktape.serve.keys import Key
 from ticktape.serve.limits import Buckets, Limits, TooMany
 
 
@@ -44,3 +45,28 @@ def test_one_ipv6_network_is_one_asker() -> None:
     with pytest.raises(TooMany):
         limits.failed("2001:db8::3")
     limits.failed("2001:db8:0:1::3")
+
+
+def test_an_ipv4_address_seen_through_ipv6_is_one_asker_of_its_own() -> None:
+    limits = Limits(ManualClock(0), failed_per_minute=1)
+    limits.failed("::ffff:10.0.0.1")
+    limits.failed("::ffff:10.0.0.2")
+    with pytest.raises(TooMany):
+        limits.failed("10.0.0.1")
+
+
+def test_a_key_has_only_so_many_requests_under_way() -> None:
+    limits = Limits(ManualClock(0))
+    key = Key(
+        prefix="p", name="n", scopes=frozenset(), symbols=None, per_s=1.0, created_ns=0, expires_ns=None,
+        revoked_ns=None, last_used_ns=None, at_once=2,
+    )  # fmt: skip
+    limits.begin(key)
+    limits.begin(key)
+    with pytest.raises(TooMany, match="2 requests at once"):
+        limits.begin(key)
+    limits.end(key)
+    limits.begin(key)
+    for _ in range(2):
+        limits.end(key)
+    assert not limits._under_way  # pyright: ignore[reportPrivateUsage]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from decimal import Decimal
 from itertools import product
@@ -186,6 +187,95 @@ async def test_a_key_for_some_symbols_reads_no_others(house: House) -> None:
         assert (await client.get("/api/v1/ohlc/ETHUSDT")).status_code == 200
         assert [i["symbol"] for i in (await client.get("/api/v1/instruments")).json()["instruments"]] == ["ETHUSDT"]
         assert (await client.get("/api/v1/gaps")).json()["gaps"] == []
+
+
+# Routes that speak of no instrument: a key for some symbols may ask them. Any other must refuse the rest.
+NOT_BY_SYMBOL = {"/status", "/instruments", "/sources"} | {
+    f"/sources/{{name}}/{order}" for order in ("start", "stop", "restart", "symbols")
+}
+
+
+async def ask_every(client: Any, house: House) -> list[tuple[str, Any]]:
+    """Ask every route that needs a key about BTCUSDT."""
+    answers: list[tuple[str, Any]] = []
+    for route in app_of(house).routes:
+        if route.path not in PUBLIC:
+            (method,) = route.methods
+            asked = "?symbols=BTCUSDT&symbol=BTCUSDT&start_time=2025-11-20"
+            body = b'{"query": "SELECT 1"}' if route.path.endswith("/sql") else b"{}" if method == "POST" else None
+            answers.append((route.path, await client.request(method, concrete(route) + asked, content=body)))
+    return answers
+
+
+@pytest.mark.asyncio
+async def test_x03_no_route_forgets_the_symbols_of_a_key(house: House) -> None:
+    furnish(house)
+    house.enrol("ETHUSDT")
+    async with serving(house, house.key(symbols=["ETHUSDT"])) as client:
+        await until(lambda: client.get("/api/v1/status"), 200)
+        for path, answer in await ask_every(client, house):
+            if path.removeprefix(rest.PREFIX) not in NOT_BY_SYMBOL:
+                assert answer.status_code == 403, (path, answer.text)
+                assert "BTCUSDT" not in answer.text.replace("may not read BTCUSDT", "")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("scope", "allowed"), list(product(Scope, ["127.0.0.0/8", "10.0.0.0/8"])))
+async def test_x03_no_route_forgets_the_addresses_of_a_key(house: House, scope: Scope, allowed: str) -> None:
+    furnish(house)
+    async with serving(house, house.key([scope], addresses=[allowed])) as client:
+        for path, answer in await ask_every(client, house):
+            foreign = answer.status_code == 403 and "may not be used from 127.0.0.1" in answer.text
+            assert foreign == (allowed == "10.0.0.0/8"), (path, answer.text)
+            if foreign:
+                assert (answer.json()["error"]["code"], bool(answer.json()["error"]["hint"])) == ("forbidden", True)
+
+
+@pytest.mark.asyncio
+async def test_x03_no_route_forgets_the_end_of_a_key(house: House) -> None:
+    furnish(house)
+    async with serving(house, house.key(expires_s=60), failed_keys_per_minute=1000) as client:
+        await until(lambda: client.get("/api/v1/status"), 200)
+        house.clock.advance(60 * SECOND)
+        for path, answer in await ask_every(client, house):
+            assert (answer.status_code, answer.json()["error"]["code"]) == (401, "bad_key"), path
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("trusted", "status"), [((), 200), (("127.0.0.1",), 403)])
+async def test_x03_a_forwarded_address_counts_only_from_a_proxy_we_trust(
+    house: House, trusted: tuple[str, ...], status: int
+) -> None:
+    furnish(house)
+    async with serving(house, house.key(addresses=["127.0.0.1"]), trusted_proxies=trusted) as client:
+        await until(lambda: client.get("/api/v1/status"), 200)
+        answer = await client.get("/api/v1/status", headers={"X-Forwarded-For": "203.0.113.9"})
+        assert answer.status_code == status
+        # Whoever is not let in by the key's list is told the address that counted, not the one it claims.
+        assert status == 200 or "203.0.113.9" in answer.json()["error"]["message"]
+
+
+@pytest.mark.asyncio
+async def test_a_key_may_have_only_so_many_requests_under_way(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(*_: object) -> msgspec.Raw:
+        entered.set()
+        await go_on.wait()
+        return msgspec.Raw(b"null")
+
+    furnish(house)
+    monkeypatch.setattr(Control, "ask", slow)
+    async with serving(house, house.key(at_once=1)) as client:
+        await until(lambda: client.get("/api/v1/status"), 200)
+        first = asyncio.create_task(client.get("/api/v1/sources"))
+        await entered.wait()
+        refused = await client.get("/api/v1/status")
+        other = await client.get("/api/v1/status", headers={"Authorization": f"Bearer {house.key()}"})
+        go_on.set()
+        assert (refused.status_code, refused.headers["retry-after"], other.status_code) == (429, "1", 200)
+        assert (await first).status_code == 200
+        assert (await client.get("/api/v1/status")).status_code == 200
 
 
 @pytest.mark.asyncio

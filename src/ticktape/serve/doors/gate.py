@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ticktape.errors import TicktapeError
 from ticktape.model.symbols import shown
 from ticktape.serve.doors import errors
-from ticktape.serve.keys import BadKey, KeyStore
+from ticktape.serve.keys import BadKey, Key, KeyStore
 from ticktape.serve.limits import Limits
 
 log = structlog.get_logger("serve")
@@ -59,8 +59,8 @@ class Gate:
         scope.setdefault("state", {})["request_id"] = request_id
         out = _Out(send, request_id)
         try:
-            self._admit(scope)
-            await self._app(scope, _bounded(receive), out)
+            key = self._admit(scope)
+            await self._answer(key, scope, receive, out)
         except Exception as error:  # the last place: what nobody expected is a 500 with an id
             answer = errors.of_error(error, request_id) if isinstance(error, TicktapeError) else None
             if answer is None:
@@ -70,7 +70,18 @@ class Gate:
                 raise
             await answer(scope, receive, out)
 
-    def _admit(self, scope: Scope) -> None:
+    async def _answer(self, key: Key | None, scope: Scope, receive: Receive, out: Send) -> None:
+        if key is None:
+            await self._app(scope, _bounded(receive), out)
+            return
+        self._limits.begin(key)
+        try:
+            await self._app(scope, _bounded(receive), out)
+        finally:
+            self._limits.end(key)
+
+    def _admit(self, scope: Scope) -> Key | None:
+        """Return the key of a request, None where a path needs none."""
         headers, path = Headers(scope=scope), scope["path"]
         self._check_host(headers.get("host", ""))
         if len(scope["raw_path"]) + len(scope["query_string"]) > MOST_TARGET_BYTES:
@@ -78,14 +89,16 @@ class Gate:
         address = (scope.get("client") or ("", 0))[0]
         if path in PUBLIC:
             self._limits.public(address)
-            return
+            return None
         try:
             key = self._keys.check(headers.get("authorization"))
         except BadKey:
             self._limits.failed(address)
             raise
+        key.require_address(address)
         self._limits.request(key)
         scope["state"]["key"] = key
+        return key
 
     def _check_host(self, host: str) -> None:
         # A page in a browser can name any host that resolves to us; only ours are answered (DNS rebinding).
