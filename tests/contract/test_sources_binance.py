@@ -52,6 +52,9 @@ class Instruments:
     def find(self, vendor: str, name: str) -> Instrument | None:
         return self.rows.get((vendor, name))
 
+    def find_at(self, vendor: str, name: str, at_ns: int) -> Instrument | None:
+        return self.find(vendor, name)
+
     def enrol(self, vendor: str, name: str, listing: Listing) -> Instrument:
         fields = {field: getattr(listing, field) for field in listing.__struct_fields__}
         return self.rows.setdefault((vendor, name), Instrument(id=len(self.rows) + 1, **fields))

@@ -68,6 +68,10 @@ class Directory(Protocol):
         """Return the instrument a vendor calls `name` now, or None: never a guess."""
         ...
 
+    def find_at(self, vendor: str, name: str, at_ns: int) -> Instrument | None:
+        """Return the instrument a vendor called `name` at a time, or None."""
+        ...
+
     def enrol(self, vendor: str, name: str, listing: Listing) -> Instrument:
         """Return the instrument, created and stored when it is new. Raises BadSymbol."""
         ...

@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -20,7 +21,7 @@ from ticktape.model.symbols import shown
 
 MOST_UNPACKED_BYTES = 64 << 30  # a month of BTCUSDT trades is about 10 GB
 MOST_RATIO = 100  # digits compress 4 to 10 times
-_NAME = re.compile(r"([A-Z0-9]{1,40})-(aggTrades|trades)-\d{4}-\d{2}(?:-\d{2})?\.(?:zip|csv)", re.ASCII)
+_NAME = re.compile(r"([A-Z0-9]{1,40})-(aggTrades|trades)-(\d{4}-\d{2}(?:-\d{2})?)\.(?:zip|csv)", re.ASCII)
 
 
 class Contents(NamedTuple):
@@ -28,6 +29,7 @@ class Contents(NamedTuple):
 
     symbol: str
     kind: str  # aggTrades or trades
+    begins_ns: int  # of its day or month, UTC
 
 
 def contents_of(path: Path) -> Contents:
@@ -38,7 +40,15 @@ def contents_of(path: Path) -> Contents:
             f"{shown(path.name)}: not the name of an archive of aggTrades or trades",
             hint="BTCUSDT-aggTrades-2025-01-31.zip, as downloaded",
         )
-    return Contents(match[1], match[2])
+    return Contents(match[1], match[2], _begins(path, match[3]))
+
+
+def _begins(path: Path, text: str) -> int:
+    try:
+        day = datetime.fromisoformat(text if len(text) > len("2025-01") else f"{text}-01")
+    except ValueError as fault:
+        raise Misconfigured(f"{shown(path.name)}: {fault}", hint="BTCUSDT-aggTrades-2025-01-31.zip") from None
+    return int(day.replace(tzinfo=UTC).timestamp()) * 10**9
 
 
 def verify(path: Path) -> bool:

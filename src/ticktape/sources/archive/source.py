@@ -62,7 +62,7 @@ class ArchiveSource:
         watched: dict[Watched, None] = {}
         for path, contents in self._contents.items():
             await asyncio.to_thread(verify, Path(path))
-            instrument = self._directory.find(self.settings.venue, contents.symbol)
+            instrument = self._directory.find_at(self.settings.venue, contents.symbol, contents.begins_ns)
             if instrument is None:
                 raise Misconfigured(f"{path}: not a symbol: {contents.symbol}")
             watched[Watched(instrument.id, CHANNEL[contents.kind])] = None

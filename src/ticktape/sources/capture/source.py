@@ -176,6 +176,10 @@ class Enrolling:
         listing = Listing(symbol=symbol, venue=vendor, asset_class=AssetClass.CRYPTO, tick_size=step, size_step=step)
         return self._directory.enrol(vendor, symbol, listing)
 
+    def find_at(self, vendor: str, name: str, at_ns: int) -> Instrument | None:
+        """Return what the name meant at a time; a name nobody ever had is enrolled."""
+        return self._directory.find_at(vendor, name, at_ns) or self.find(vendor, name)
+
     def enrol(self, vendor: str, name: str, listing: Listing) -> Instrument:
         """Pass on."""
         return self._directory.enrol(vendor, name, listing)
