@@ -34,6 +34,7 @@ from ticktape.model.sessions_table import (
 __all__ = [
     "DAY_NS",
     "MINUTE_NS",
+    "ROUND_THE_CLOCK",
     "Calendar",
     "Note",
     "Session",

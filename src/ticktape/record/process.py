@@ -11,8 +11,9 @@ import msgspec
 import structlog
 
 from ticktape.clock import Clock, SystemClock
-from ticktape.errors import BadInput, DiskFull, Misconfigured
+from ticktape.errors import BadInput, DiskFull, Misconfigured, UnknownSymbol
 from ticktape.model.records import GapCause, Kind, Records, Status, empty
+from ticktape.model.sessions import ROUND_THE_CLOCK
 from ticktape.record.append import Appender, Limits
 from ticktape.record.control import Call, Control
 from ticktape.record.filler import Filler
@@ -110,7 +111,13 @@ class Recorder:
         raw = RawFrames(self.settings.data / "raw", source.name) if self.settings.keep_raw else None
         number = self.directory.source_id(source.name)
         pump = Pump(source, number, self.appender, self.clock, sample=self.settings.sample, raw=raw)
-        return Runner(pump, self.clock, self.settings.backoff, self.settings.patience)
+        return Runner(pump, self.clock, self.settings.backoff, self.settings.patience, calendar_of=self._calendar_of)
+
+    def _calendar_of(self, instrument_id: int) -> str:
+        try:
+            return self.directory.by_id(instrument_id).calendar
+        except UnknownSymbol:  # nobody enrolled it: then nobody knows when it is quiet
+            return ROUND_THE_CLOCK
 
     # -- running -----------------------------------------------------------------------------------
 

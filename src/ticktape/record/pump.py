@@ -66,6 +66,7 @@ class Pump:
         self.up_since_ns = 0
         self.last_frame_ns = 0
         self.last_sign_ns = 0  # of life, on the monotonic clock
+        self.pings = 0  # signs of life of this connection that were no records
         self.state = Status.SOURCE_STOPPED
         self._clock, self._raw = clock, raw
         self._made_ns = clock.now_ns()
@@ -89,23 +90,24 @@ class Pump:
         self.watched = set(watched)
         if self.state is not Status.SOURCE_UP:
             self.connects += 1
+            self.pings = 0
             self.up_since_ns = self._clock.now_ns()
             self.status(Status.SOURCE_UP, len(watched))
             log.info("source.connected", source=self.source.name, channels=len(watched), connects=self.connects)
-        self.alive()
+        self.alive_since_now()
 
     def frames(self, frames: list[bytes], ts_recv: int) -> None:
         """One socket read."""
         self.frames_read += len(frames)
         self.last_frame_ns = ts_recv
-        self.alive()
+        self.alive_since_now()
         if self._raw is not None:
             self._keep_raw(self._raw, frames, ts_recv)
         self.store(self.source.normalise(frames, ts_recv))
 
     def batch(self, batch: Batch) -> None:
         """Records in order, and what could not become one."""
-        self.alive()
+        self.alive_since_now()
         self.store(batch)
 
     def store(self, batch: Batch) -> None:
@@ -127,6 +129,11 @@ class Pump:
 
     def alive(self) -> None:
         """A sign of life that is not a record."""
+        self.pings += 1
+        self.alive_since_now()
+
+    def alive_since_now(self) -> None:
+        """Let silence count from now."""
         self.last_sign_ns = self._clock.monotonic_ns()
 
     def now_ns(self) -> int:
@@ -213,7 +220,8 @@ class Pump:
             return
         self._unsaid -= set(watched)
         if opened:
-            log.warning("gap.opened", source=self.source.name, cause=cause.name.lower(), channels=opened)
+            say = log.info if cause in (GapCause.RESTART, GapCause.STOPPED) else log.warning  # these were asked for
+            say("gap.opened", source=self.source.name, cause=cause.name.lower(), channels=opened)
 
     def say_again(self) -> None:
         """Write down what a full disk kept us from saying."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import structlog
@@ -11,6 +12,7 @@ import structlog
 from ticktape.clock import Clock
 from ticktape.errors import BadInput, DiskFull, Misconfigured, Throttled, Unavailable
 from ticktape.model.records import GapCause, Status
+from ticktape.model.sessions import ROUND_THE_CLOCK, quiet_allowed
 from ticktape.record.pump import Pump, Trouble
 from ticktape.record.watchdog import Patience, Watchdog
 from ticktape.sources.contract import Watched
@@ -41,6 +43,7 @@ class Runner:
         backoff: Backoff | None = None,
         patience: Patience | None = None,
         seed: int | None = None,
+        calendar_of: Callable[[int], str] = lambda _: ROUND_THE_CLOCK,  # of an instrument id: model/sessions.py
     ) -> None:
         self.pump = pump
         self.ordering = asyncio.Lock()  # held by who starts or stops it
@@ -50,6 +53,8 @@ class Runner:
         self._chance = random.Random(seed)
         self._watchdog: Watchdog[Watched] = Watchdog(self._patience)
         self._watching: frozenset[Watched] = frozenset()
+        self._calendar_of = calendar_of
+        self._calendars: dict[str, list[Watched]] = {}  # what is watched, by calendar
         self._task: asyncio.Task[None] | None = None
         self._connection: asyncio.Task[None] | None = None
         self._mute = ""
@@ -137,16 +142,31 @@ class Runner:
         counts = {w: self.pump.appender.stored(w.instrument_id, w.channel) for w in watched}
         if watched != self._watching or self.pump.up_since_ns != self._up_seen:
             self._watching, self._up_seen = watched, self.pump.up_since_ns
+            self._calendars = self._by_calendar(watched)
             self._watchdog.start(counts, now_s)
             return
-        mute, never = self._watchdog.look(counts, now_s)
+        asleep = self._asleep()
+        mute, never = self._watchdog.look(counts, now_s, asleep)
         if unseen := [w for w in never if self.pump.appender.last_recv_ns(*w) < self.pump.up_since_ns]:
             self.pump.declare(unseen, GapCause.NEVER_SEEN)
+        if len(asleep) == len(watched) and not self.pump.pings:
+            self.pump.alive_since_now()  # a closed market of a venue without pings has nothing to say
         silent_s = (self._clock.monotonic_ns() - self.pump.last_sign_ns) / 1e9
         if mute:
             self._cut(f"{len(mute)} of {len(watched)} channels mute, first {mute[0].channel.name.lower()}")
         elif silent_s > self._patience.dead_s:
             self._cut(f"no sign of life for {self._patience.dead_s:.0f} s")
+
+    def _by_calendar(self, watched: Collection[Watched]) -> dict[str, list[Watched]]:
+        found: dict[str, list[Watched]] = {}
+        for one in watched:
+            found.setdefault(self._calendar_of(one.instrument_id), []).append(one)
+        return found
+
+    def _asleep(self) -> set[Watched]:
+        """Return the channels whose market is closed, or has only just opened."""
+        now = self._clock.now_ns()
+        return {one for name, mine in self._calendars.items() if quiet_allowed(name, now) for one in mine}
 
     def _cut(self, why: str) -> None:
         self._mute = why

@@ -4,11 +4,14 @@ Per channel it is learned how often a look finds something new. A silence is a f
 happen once in e^30 (Poisson), stretched to at least `min_silence_s`. Looks count, not records: markets come in bursts,
 and a burst of a thousand says no more about the next minute than one trade. What is found in less than two of five
 looks can stay silent for a minute and more; what never came at all is reported once, not reconnected.
+
+A channel whose market is closed is asleep: nothing is asked or learned of it, and its silence counts from the opening.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -52,6 +55,10 @@ class Rhythm:
             self.rest(now_s - passed_s)
             self.share += (1.0 - self.share) * self._weight(passed_s)
             self.last_s, self.seen, self.reported = now_s, True, False
+
+    def sleep(self, now_s: float, count: int) -> None:
+        """Let time pass that says nothing of the channel: its market is closed."""
+        self.count, self.since_s, self.last_s = count, now_s, now_s
 
     def rest(self, now_s: float) -> None:
         """Learn from the silence that ends here, as far as it was no fault: it is not judged by itself."""
@@ -103,12 +110,15 @@ class Watchdog(Generic[K]):
             rhythm.rest(now_s)  # a reconnection that brings nothing teaches a little
             rhythm.since_s, rhythm.count, rhythm.reported = now_s, count, False
 
-    def look(self, counts: dict[K, int], now_s: float) -> tuple[list[K], list[K]]:
-        """Take in the counts and return (mute channels, channels that never spoke)."""
+    def look(self, counts: dict[K, int], now_s: float, asleep: Container[K] = ()) -> tuple[list[K], list[K]]:
+        """Take in the counts and return (mute channels, channels that never spoke), none of them `asleep`."""
         passed = max(now_s - self._last_s, 1e-3)
         self._last_s = now_s
         for key, rhythm in self._rhythms.items():
-            rhythm.beat(now_s, counts.get(key, 0), passed)
+            if key in asleep:
+                rhythm.sleep(now_s, counts.get(key, 0))
+            else:
+                rhythm.beat(now_s, counts.get(key, 0), passed)
         mute = [key for key, r in self._rhythms.items() if r.mute(now_s)]
         never = [key for key, r in self._rhythms.items() if r.never_seen(now_s)]
         return mute, never

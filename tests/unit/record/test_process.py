@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tape_support import CAPACITY, SmallDisk, all_of, market, trades
 from ticktape.clock import Clock, ManualClock
 from ticktape.control import MAX_LINE
 from ticktape.errors import BadSymbol, Busy, Misconfigured, Unavailable
+from ticktape.model.instruments import AssetClass, Listing
 from ticktape.model.records import (
     RECORD_BYTES,
     BadReason,
@@ -826,6 +828,75 @@ async def test_a_socket_without_any_sign_of_life_is_cut(tmp_path: Path) -> None:
         clock.advance(2 * SECOND)
         recorder.tick()
         await until(lambda: source.connections == 2)
+
+
+CLOSES = 1_763_672_400 * SECOND  # New York, 20 November 2025, 16:00
+OPENS = CLOSES + int(17.5 * 3600) * SECOND
+
+
+def enrolled(recorder: Recorder, symbol: str, calendar: str) -> int:
+    cent, whole = Decimal("0.01"), Decimal(1)
+    listing = Listing(
+        symbol=symbol, venue="acme", asset_class=AssetClass.EQUITY, tick_size=cent, size_step=whole, calendar=calendar
+    )
+    return recorder.directory.enrol("acme", symbol, listing).id
+
+
+async def test_r33_a_closed_market_is_left_alone_and_watched_again_from_its_opening(tmp_path: Path) -> None:
+    clock = ManualClock(CLOSES - 200 * SECOND)
+    source = Fed([Watched(1, Channel.TRADE), Watched(2, Channel.TRADE), Watched(3, Channel.TRADE)])
+    recorder = Recorder(RecordSettings(data=tmp_path, segment_records=CAPACITY, backoff=QUICK), [source], clock)
+    assert [enrolled(recorder, *it) for it in (("SPY", "NYSE"), ("BTC", "24/7"), ("QQQ", "NYSE"))] == [1, 2, 3]
+    stop, at = asyncio.Event(), 0
+    running = asyncio.create_task(recorder.run(stop))
+
+    async def second(*instruments: int) -> None:
+        nonlocal at
+        at += 1
+        for instrument in instruments:
+            await source.feed(trades([at], instrument=instrument))
+        clock.advance(SECOND)
+        recorder.tick()
+        await asyncio.sleep(0)
+
+    while clock.now_ns() < CLOSES:
+        await second(1, 2, 3)
+    for _ in range(300):
+        await second(2)
+    clock.advance(OPENS - 5 * SECOND - clock.now_ns())
+    await second(2)
+    while clock.now_ns() < OPENS + 60 * SECOND:
+        await second(2)
+    assert source.connections == 1
+    assert gaps(tmp_path) == []
+    while source.connections == 1 and clock.now_ns() < OPENS + 120 * SECOND:
+        await second(2, 3)
+    await until(lambda: source.connections == 2)
+    trouble = recorder.runners[0].pump.trouble
+    assert trouble is not None
+    assert trouble.what == "1 of 3 channels mute, first trade"  # open, and silent: that is a fault
+    stop.set()
+    await running
+
+
+@pytest.mark.parametrize("pings", [True, False])
+async def test_r33_at_night_only_a_venue_that_pings_is_missed(tmp_path: Path, pings: bool) -> None:
+    clock, source = ManualClock(CLOSES + 600 * SECOND), Fed()
+    recorder = Recorder(RecordSettings(data=tmp_path, segment_records=CAPACITY, backoff=QUICK), [source], clock)
+    enrolled(recorder, "SPY", "NYSE")
+    stop = asyncio.Event()
+    running = asyncio.create_task(recorder.run(stop))
+    sink = await source.up()
+    if pings:
+        sink.alive()
+    for _ in range(200):
+        clock.advance(SECOND)
+        recorder.tick()
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.05)
+    assert (source.connections > 1) is pings
+    stop.set()
+    await running
 
 
 async def test_r14_failing_connections_are_tried_again_ever_more_slowly() -> None:

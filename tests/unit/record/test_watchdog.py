@@ -93,6 +93,23 @@ def test_a_fault_does_not_teach_that_silence_is_normal() -> None:
     assert mute == list(range(mute[0], 801))
 
 
+def test_r33_a_closed_market_is_neither_mute_nor_never_seen_and_its_silence_counts_from_the_opening() -> None:
+    watchdog = started("busy", "silent")
+    assert run(watchdog, {"busy": [10] * 200, "silent": [0] * 200})["busy"] == []
+    for second in range(201, 10_000):
+        assert watchdog.look({"busy": 2000, "silent": 0}, second, {"busy", "silent"}) == ([], [])
+    looks = [(second, watchdog.look({"busy": 2000, "silent": 0}, second)) for second in range(10_000, 10_200)]
+    mute = [second for second, (mute, _) in looks if "busy" in mute]
+    assert 10_010 <= mute[0] <= 10_015  # as patient as after a connection, and no more
+
+
+def test_r33_what_comes_out_of_hours_teaches_nothing() -> None:
+    watchdog = started("odd")
+    for second in range(1, 1000):
+        watchdog.look({"odd": second * 10}, second, {"odd"})
+    assert [s for s in range(1000, 1090) if watchdog.look({"odd": 9990}, s)[0]] == []
+
+
 def test_patience_is_what_was_set() -> None:
     watchdog: Watchdog[str] = Watchdog(Patience(min_silence_s=2, never_seen_s=3, certain=1))
     watchdog.start({"busy": 0, "silent": 0}, 0)
