@@ -12,8 +12,8 @@ from ticktape.cli import show
 from ticktape.cli.options import DataOption, JsonOption
 
 if TYPE_CHECKING:
-    from ticktape.lake.certificate_gaps import GapRow
     from ticktape.lake.history import Snapshot
+    from ticktape.model.gaps import Gap
     from ticktape.tape.reader import Reader
 
 STATES = ("opened", "closed", "filled", "unfillable")
@@ -83,9 +83,9 @@ def _found(world: Path, symbol: str | None, state: str | None, limit: int) -> li
 
 
 def _row(
-    row: GapRow, sources: dict[int, str], symbols: dict[int, str], snapshot: Snapshot, reader: Reader
+    row: Gap, sources: dict[int, str], symbols: dict[int, str], snapshot: Snapshot, reader: Reader
 ) -> dict[str, Any]:
-    from ticktape.lake.certificate_gaps import FOREVER_NS
+    from ticktape.model.gaps import FOREVER_NS
 
     first, last = row.first_missing, row.last_missing
     return {
@@ -105,7 +105,7 @@ def _row(
     }
 
 
-def _stored(row: GapRow, snapshot: Snapshot, reader: Reader) -> int | None:
+def _stored(row: Gap, snapshot: Snapshot, reader: Reader) -> int | None:
     """Return how many of a gap's ids are stored now; None where no ids are known."""
     import numpy as np
 

@@ -23,15 +23,15 @@ from ticktape.lake.certificate_form import (
     PROVABLE,
     WORST,
     ChannelProof,
-    Completeness,
     Evidence,
     VenueTotal,
     Verdict,
 )
-from ticktape.lake.certificate_gaps import FOREVER_NS, GapRow, GapTimes
+from ticktape.lake.certificate_gaps import GapTimes
 from ticktape.lake.certificate_hash import VERSION, combined
 from ticktape.lake.certificate_proof import prove
-from ticktape.model.records import Channel, empty
+from ticktape.model.gaps import FOREVER_NS, Gap
+from ticktape.model.records import Channel, Completeness, empty
 from ticktape.model.sessions import Calendar, Window, calendar
 
 FORMAT = 1
@@ -54,7 +54,7 @@ class Series(Struct, frozen=True, kw_only=True):
     channel: Channel
     completeness: Completeness
     summaries: Sequence[DaySummary]  # by day; a day without one is read as a day without records
-    gaps: Sequence[GapRow] = ()  # of this channel: certificate_gaps.concerning
+    gaps: Sequence[Gap] = ()  # of this channel: certificate_gaps.concerning
     has_history: bool = False
     since_ns: int | None = None
     until_ns: int = FOREVER_NS

@@ -15,8 +15,8 @@ import numpy as np
 from msgspec import Struct
 
 from ticktape.lake import certificate_ids as ids_of
-from ticktape.lake.certificate_gaps import GapRow
 from ticktape.lake.certificate_hash import HOUR_NS, VERSION, DayHash, canonical, hours
+from ticktape.model.gaps import Gap
 from ticktape.model.records import Channel, Flag, GapCause, Ints, Kind, Records
 from ticktape.model.sessions import DAY_NS, MINUTE_NS, Calendar, Window, day_number
 
@@ -41,7 +41,7 @@ class Past(Protocol):
         """Return all records of a channel, corrections included, with start <= ts_event < end, in any order."""
         ...
 
-    def gaps(self, instrument_id: int, start_ns: int, end_ns: int) -> Sequence[GapRow]:
+    def gaps(self, instrument_id: int, start_ns: int, end_ns: int) -> Sequence[Gap]:
         """Return the gaps that touch a window: of the instrument, of its whole sources, and of the recorder."""
         ...
 
@@ -133,14 +133,14 @@ def summarise(
 
 def summary_of(
     records: Records, instrument_id: int, channel: Channel, calendar: Calendar, day: date, *, basis: Basis = "utc",
-    gaps: Sequence[GapRow] = (),
+    gaps: Sequence[Gap] = (),
 ) -> DaySummary:  # fmt: skip
     """Return the summary of records at hand; what does not belong to the day, instrument and channel is left out."""
     return summarise(_AtHand(records, gaps), instrument_id, channel, calendar, day, basis=basis)
 
 
 class _AtHand:
-    def __init__(self, records: Records, gaps: Sequence[GapRow]) -> None:
+    def __init__(self, records: Records, gaps: Sequence[Gap]) -> None:
         self._records, self._gaps = records, gaps
 
     def records(self, instrument_id: int, channel: Channel, start_ns: int, end_ns: int) -> Records:
@@ -148,7 +148,7 @@ class _AtHand:
         ts = self._records["ts_event"]
         return self._records[(ts >= start_ns) & (ts < end_ns) & (self._records["instrument"] == instrument_id)]
 
-    def gaps(self, instrument_id: int, start_ns: int, end_ns: int) -> Sequence[GapRow]:
+    def gaps(self, instrument_id: int, start_ns: int, end_ns: int) -> Sequence[Gap]:
         return [
             row
             for row in self._gaps

@@ -12,7 +12,7 @@ import numpy as np
 from ticktape.lake import certificate_ids as ids_of
 from ticktape.lake.certificate_day import MOST_JUMP, DaySummary, Numbering
 from ticktape.lake.certificate_form import Evidence, Explained, Findings, Missing, Verdict
-from ticktape.lake.certificate_gaps import GapRow
+from ticktape.model.gaps import Gap
 from ticktape.model.records import GapCause, GapState, Ints
 
 _RANK = {GapState.UNFILLABLE: 0, GapState.CLOSED: 1, GapState.OPENED: 2, GapState.FILLED: 3}
@@ -35,7 +35,7 @@ def arrays(day: DaySummary) -> list[Ints]:
     return [np.array(n.ranges, dtype=np.int64).reshape(-1, 2) for n in day.numberings]
 
 
-def stored(gap: GapRow, have: list[Ints]) -> int | None:
+def stored(gap: Gap, have: list[Ints]) -> int | None:
     """Return how many of a gap's ids are stored, None where its ids are not known."""
     if gap.first_missing is None or gap.last_missing is None:
         return None
@@ -135,7 +135,7 @@ class _Ids:
             holes, _ = _parted(holes, gap)  # lost on another day
         self._missing += [Missing(a, b, b - a + 1, Explained.UNEXPLAINED) for a, b in holes.tolist()]
 
-    def _meaning(self, gap: GapRow) -> Explained:
+    def _meaning(self, gap: Gap) -> Explained:
         if gap.state == GapState.FILLED:
             return Explained.LOST
         if gap.state == GapState.UNFILLABLE:
@@ -158,7 +158,7 @@ class _Ids:
             self._findings.add(Verdict.AFTER_FILL, f"{gaps} filled, {rows} records came from history")
 
 
-def _parted(holes: Ints, gap: GapRow) -> tuple[Ints, Ints]:
+def _parted(holes: Ints, gap: Gap) -> tuple[Ints, Ints]:
     """Return (what a gap does not tell of, what it tells of)."""
     if not len(holes):
         return holes, holes

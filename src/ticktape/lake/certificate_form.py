@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Literal
 
 from msgspec import Struct
 
 from ticktape.lake.certificate_day import DaySummary
-from ticktape.lake.certificate_gaps import FOREVER_NS, GapRow
+from ticktape.model.gaps import FOREVER_NS, Gap
+from ticktape.model.records import Completeness
 
-Completeness = Literal["sequence", "rising", "count", "heartbeat", "none"]  # as sources/contract.py has them
-PROVABLE: tuple[Completeness, ...] = ("sequence", "count")
+PROVABLE = (Completeness.SEQUENCE, Completeness.COUNT)
 MOST_LISTED = 100  # missing ranges and gaps in one certificate; the counts are of all
 
 
@@ -76,13 +75,13 @@ class Evidence(Struct, frozen=True, kw_only=True):
     summary: DaySummary
     before: DaySummary | None = None
     after: DaySummary | None = None
-    gaps: Sequence[GapRow] = ()  # of this channel (certificate_gaps.concerning), touching the day or between neighbours
+    gaps: Sequence[Gap] = ()  # of this channel (certificate_gaps.concerning), touching the day or between neighbours
     has_history: bool = False  # the source can ask the venue's history: unfillable then means confirmed by it
     since_ns: int | None = None  # when recording of this channel began; None: long before
     until_ns: int = FOREVER_NS  # up to which venue time the data are in
     total: VenueTotal | None = None
 
-    def touches(self, gap: GapRow) -> bool:
+    def touches(self, gap: Gap) -> bool:
         """Whether a gap lies, in part, within the day."""
         return gap.start_ns < self.summary.end_ns and gap.end_ns >= self.summary.start_ns
 

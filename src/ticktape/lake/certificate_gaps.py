@@ -1,100 +1,34 @@
-"""The ledger of gaps as a certificate reads it: GAP records folded to one row a gap, newest word last."""
+"""The ledger of gaps as a certificate reads it: GAP records folded to one a gap, newest word last."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 import numpy as np
-from msgspec import Struct
 
-from ticktape.model.records import Channel, GapCause, GapState, Ints, Kind, Records, unpack_gap
+from ticktape.model.gaps import FOREVER_NS, Gap, read_gap
+from ticktape.model.records import Channel, Ints, Kind, Records
 
-FOREVER_NS = 2**63 - 1
-
-
-class GapRow(Struct, frozen=True, kw_only=True):
-    """One gap. What is missing lies in [start_ns, end_ns] of venue time; end_ns is FOREVER_NS while it is open."""
-
-    gap_id: int
-    instrument_id: int  # 0: everything the source carries
-    source_id: int  # 0: the recorder itself, so everything
-    channel: Channel
-    cause: GapCause
-    state: GapState
-    start_ns: int
-    end_ns: int
-    first_missing: int | None = None
-    last_missing: int | None = None
-    proven: bool = False  # dense ids went on where they ended: nothing was missed
-
-    @property
-    def has_ids(self) -> bool:
-        """Whether the missing ids are known."""
-        return self.first_missing is not None
-
-    @property
-    def may_renumber(self) -> bool:
-        """Whether the venue may have begun to number anew: the gap is over, and no ids are known of it."""
-        return self.state != GapState.OPENED and not self.has_ids and not self.proven
+CUT_NS = 999  # a gap's end was cut to whole microseconds: what is missing may lie so much later
 
 
-def ledger(records: Records, positions: Ints | None = None) -> list[GapRow]:
-    """Fold GAP records, in the order of the tape or with their positions, to one row a gap, by start.
-
-    An end (filled, unfillable) is never undone by an older word, and ids once named stay named.
-    """
+def ledger(records: Records, positions: Ints | None = None) -> list[Gap]:
+    """Fold GAP records, in the order of the tape or with their positions, to one gap each, by start."""
     chosen = np.flatnonzero(records["kind"] == Kind.GAP)
     if positions is not None:
         chosen = chosen[np.argsort(positions[chosen], kind="stable")]
-    rows: dict[int, GapRow] = {}
+    gaps: dict[int, Gap] = {}
     for record in records[chosen]:
-        gap_id = int(record["a"])
-        row = _read(record)
-        known = rows.get(gap_id)
-        rows[gap_id] = row if known is None else _moved_on(known, row)
-    return sorted(rows.values(), key=lambda row: (row.start_ns, row.gap_id))
+        word = read_gap(record)
+        if word.end_ns != FOREVER_NS:
+            word.end_ns += CUT_NS
+        known = gaps.setdefault(word.gap_id, word)
+        if known is not word:
+            known.move_on(word)
+    return sorted(gaps.values(), key=lambda gap: (gap.start_ns, gap.gap_id))
 
 
-def _read(record: Records) -> GapRow:
-    shape, state = unpack_gap(int(record["d"])), GapState(int(record["side"]))
-    start, first, last = int(record["ts_event"]), int(record["b"]), int(record["c"])
-    return GapRow(
-        gap_id=int(record["a"]),
-        instrument_id=int(record["instrument"]),
-        source_id=int(record["source"]),
-        channel=shape.channel,
-        cause=shape.cause,
-        state=state,
-        start_ns=start,
-        end_ns=FOREVER_NS if state == GapState.OPENED else start + shape.duration_ns + 999,  # it was cut to whole us
-        first_missing=first if last >= first else None,
-        last_missing=last if last >= first else None,
-        proven=last == first - 1 and last >= 0,
-    )
-
-
-def _moved_on(known: GapRow, row: GapRow) -> GapRow:
-    if known.state >= GapState.FILLED and row.state < GapState.FILLED:
-        return known
-    named = known if known.has_ids else row
-    return GapRow(
-        gap_id=known.gap_id,
-        instrument_id=known.instrument_id,
-        source_id=known.source_id,
-        channel=known.channel,
-        cause=known.cause,
-        state=row.state,
-        start_ns=known.start_ns,
-        end_ns=row.end_ns if known.end_ns == FOREVER_NS else known.end_ns,
-        first_missing=named.first_missing,
-        last_missing=named.last_missing,
-        proven=row.proven,
-    )
-
-
-def concerning(
-    rows: Iterable[GapRow], instrument_id: int, channel: Channel, source_ids: Iterable[int] = ()
-) -> list[GapRow]:
+def concerning(rows: Iterable[Gap], instrument_id: int, channel: Channel, source_ids: Iterable[int] = ()) -> list[Gap]:
     """Return the gaps of an instrument's channel, and those of its whole sources and of the recorder, by start."""
     sources = {0, *source_ids}
     chosen = [
@@ -109,12 +43,12 @@ def concerning(
 class GapTimes:
     """Gaps by time: which touch a window."""
 
-    def __init__(self, rows: Iterable[GapRow]) -> None:
+    def __init__(self, rows: Iterable[Gap]) -> None:
         self._rows = sorted(rows, key=lambda row: (row.start_ns, row.gap_id))
         self._starts = np.array([row.start_ns for row in self._rows], dtype=np.int64)
         self._ends = np.array([row.end_ns for row in self._rows], dtype=np.int64)
 
-    def touching(self, start_ns: int, end_ns: int) -> list[GapRow]:
+    def touching(self, start_ns: int, end_ns: int) -> list[Gap]:
         """Return the gaps whose window has something in common with [start_ns, end_ns)."""
         if not self._rows:
             return []

@@ -28,24 +28,24 @@ from ticktape.lake.certificate_form import (
     Missing,
     Verdict,
 )
-from ticktape.lake.certificate_gaps import FOREVER_NS, GapRow
-from ticktape.model.records import GapState, Ints
+from ticktape.model.gaps import FOREVER_NS, Gap
+from ticktape.model.records import Completeness, GapState, Ints
 from ticktape.model.sessions import Calendar
 
 
 def prove(evidence: Evidence, calendar: Calendar, source_names: dict[int, str] | None = None) -> ChannelProof:
     """Judge one channel's day."""
     day, names = evidence.summary, source_names or {}
-    missing, findings = judge_ids(evidence) if evidence.completeness == "sequence" else ([], Findings())
+    missing, findings = judge_ids(evidence) if evidence.completeness == Completeness.SEQUENCE else ([], Findings())
     touching = [gap for gap in evidence.gaps if evidence.touches(gap)]
     have = arrays(day) if touching else []
     gaps = [_gap_proof(gap, day, have, calendar) for gap in touching[:MOST_LISTED]]
     expected_ns = calendar.expected_open_ns(day.start_ns, day.end_ns)
     covered_ns = expected_ns - _uncovered(evidence, touching, missing, calendar)
     _judge_edges(evidence, calendar, findings)
-    if evidence.completeness == "count":
+    if evidence.completeness == Completeness.COUNT:
         _judge_total(evidence, findings)
-    elif evidence.completeness != "sequence":
+    elif evidence.completeness != Completeness.SEQUENCE:
         _judge_liveness(evidence, touching, expected_ns, covered_ns, findings)
     _judge_open_gaps(touching, findings)
     count = sum(n.count for n in day.numberings)
@@ -84,7 +84,7 @@ def prove(evidence: Evidence, calendar: Calendar, source_names: dict[int, str] |
 # -- time --------------------------------------------------------------------------------------------
 
 
-def _gap_proof(gap: GapRow, day: DaySummary, have: list[Ints], calendar: Calendar) -> GapProof:
+def _gap_proof(gap: Gap, day: DaySummary, have: list[Ints], calendar: Calendar) -> GapProof:
     start, end = max(gap.start_ns, day.start_ns), min(gap.end_ns, day.end_ns)
     return GapProof(
         gap_id=gap.gap_id,
@@ -99,9 +99,9 @@ def _gap_proof(gap: GapRow, day: DaySummary, have: list[Ints], calendar: Calenda
     )
 
 
-def _uncovered(evidence: Evidence, gaps: Sequence[GapRow], missing: Sequence[Missing], calendar: Calendar) -> int:
+def _uncovered(evidence: Evidence, gaps: Sequence[Gap], missing: Sequence[Missing], calendar: Calendar) -> int:
     """Return the open time of the day that nobody recorded and nobody filled, ns."""
-    day, dense = evidence.summary, evidence.completeness == "sequence"
+    day, dense = evidence.summary, evidence.completeness == Completeness.SEQUENCE
     lacking = {m.gap_id for m in missing if m.explained != Explained.CONFIRMED}
     stretches: list[tuple[int, int]] = []
     for gap in gaps:
@@ -138,7 +138,7 @@ def _judge_edges(evidence: Evidence, calendar: Calendar, findings: Findings) -> 
             )
 
 
-def _judge_open_gaps(gaps: Sequence[GapRow], findings: Findings) -> None:
+def _judge_open_gaps(gaps: Sequence[Gap], findings: Findings) -> None:
     opened = [gap for gap in gaps if gap.state == GapState.OPENED]
     if opened:
         causes = ", ".join(sorted({gap.cause.name.lower() for gap in opened}))
@@ -146,16 +146,16 @@ def _judge_open_gaps(gaps: Sequence[GapRow], findings: Findings) -> None:
 
 
 def _judge_liveness(
-    evidence: Evidence, gaps: Sequence[GapRow], expected_ns: int, covered_ns: int, findings: Findings
+    evidence: Evidence, gaps: Sequence[Gap], expected_ns: int, covered_ns: int, findings: Findings
 ) -> None:
     day = evidence.summary
     lost = [gap for gap in gaps if gap.state in (GapState.CLOSED, GapState.UNFILLABLE)]
     if lost and covered_ns < expected_ns:
         reason = f"{_span(expected_ns - covered_ns)} of {_span(expected_ns)} open time not recorded: {len(lost)} gap(s)"
         findings.add(Verdict.INCOMPLETE, reason)
-    if evidence.completeness == "none":
+    if evidence.completeness == Completeness.NONE:
         findings.add(Verdict.NOT_PROVABLE, "the source gives nothing to prove completeness by")
-    elif evidence.completeness == "rising":
+    elif evidence.completeness == Completeness.RISING:
         findings.add(Verdict.NOT_PROVABLE, "ids rise but are not dense: repeats are excluded, holes are not")
     elif expected_ns:
         alive = f"{_span(covered_ns)} of {_span(expected_ns)} open time"
@@ -181,20 +181,20 @@ def _judge_total(evidence: Evidence, findings: Findings) -> None:
 
 
 def _expected(evidence: Evidence, count: int, lacking: int) -> int | None:
-    if evidence.completeness == "sequence":
+    if evidence.completeness == Completeness.SEQUENCE:
         return count + lacking
-    return evidence.total.records if evidence.completeness == "count" and evidence.total else None
+    return evidence.total.records if evidence.completeness == Completeness.COUNT and evidence.total else None
 
 
 def _lacking(evidence: Evidence, lacking: int) -> int | None:
-    if evidence.completeness == "sequence":
+    if evidence.completeness == Completeness.SEQUENCE:
         return lacking
-    said = evidence.total.records if evidence.completeness == "count" and evidence.total else None
+    said = evidence.total.records if evidence.completeness == Completeness.COUNT and evidence.total else None
     return None if said is None else max(said - evidence.summary.records, 0)
 
 
 def _all_well(evidence: Evidence, count: int) -> str:
-    if evidence.completeness == "count":
+    if evidence.completeness == Completeness.COUNT:
         return "what is stored is what the venue says"
     if count == 0:
         return "nothing happened: the ids before and after the day follow each other"

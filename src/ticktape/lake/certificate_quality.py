@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from ticktape.lake.certificate import Certificate
 from ticktape.lake.certificate_day import DaySummary
-from ticktape.lake.certificate_gaps import GapRow
+from ticktape.model.gaps import Gap
 from ticktape.model.sessions import MINUTE_NS, Calendar
 
 LEAST_DAYS = 5  # a usual day is not known from fewer
@@ -74,7 +74,7 @@ class QualityReport(Struct, frozen=True):
 
 def check_day(
     day: date, summaries: Sequence[DaySummary], trailing: Mapping[tuple[int, str], Sequence[DaySummary]],
-    calendars: Mapping[int, Calendar], gaps: Mapping[int, Sequence[GapRow]], certificates: Sequence[Certificate] = (),
+    calendars: Mapping[int, Calendar], gaps: Mapping[int, Sequence[Gap]], certificates: Sequence[Certificate] = (),
 ) -> QualityReport:  # fmt: skip
     """Check each summary of a day against its trailing weeks, by (instrument id, channel)."""
     findings: list[Finding] = []
@@ -86,7 +86,7 @@ def check_day(
 
 
 def check_summary(
-    summary: DaySummary, trailing: Sequence[DaySummary], calendar: Calendar, gaps: Sequence[GapRow] = ()
+    summary: DaySummary, trailing: Sequence[DaySummary], calendar: Calendar, gaps: Sequence[Gap] = ()
 ) -> list[Finding]:
     """Check one channel's day against its own trailing days (three or four weeks of them)."""
     usual = [s for s in trailing if _open_ns(s, calendar) > 0]
@@ -162,7 +162,7 @@ def _records(summary: DaySummary) -> float:
 
 
 def _intervals(
-    summary: DaySummary, usual: Sequence[DaySummary], calendar: Calendar, gaps: Sequence[GapRow]
+    summary: DaySummary, usual: Sequence[DaySummary], calendar: Calendar, gaps: Sequence[Gap]
 ) -> list[Finding]:
     longest = max((s.silences[0].open_ns for s in usual if s.silences), default=0)
     days = [*usual, summary]

@@ -21,7 +21,7 @@ Prices and sizes are integers at the instrument's own scale (`model/instruments.
 
 from __future__ import annotations
 
-from enum import IntEnum, IntFlag
+from enum import IntEnum, IntFlag, StrEnum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -137,6 +137,16 @@ class Channel(IntEnum):
     QUOTE = 2
     BOOK = 3
     AGG_TRADE = 4
+
+
+class Completeness(StrEnum):
+    """How far a channel can prove that nothing is missing, strongest first."""
+
+    SEQUENCE = "sequence"  # venue ids are dense per instrument: a hole is certain
+    RISING = "rising"  # venue ids rise: a repeat is certain, a hole is not
+    COUNT = "count"  # cumulative volume tells
+    HEARTBEAT = "heartbeat"  # only liveness is known
+    NONE = "none"
 
 
 class Status(IntEnum):

@@ -9,12 +9,12 @@ import numpy as np
 
 from ticktape.clock import Clock
 from ticktape.errors import UnknownSymbol
+from ticktape.model.gaps import FOREVER_NS, Gap
 from ticktape.model.instruments import Instrument
 from ticktape.model.records import MARKET_KINDS, Channel, Records
 from ticktape.serve import answers as a
 from ticktape.serve.encode import flag_names
 from ticktape.serve.live import Live
-from ticktape.serve.readers.gaps import FOREVER_NS, Gap
 from ticktape.tape.directory import TapeDirectory
 from ticktape.tape.kernels import CHAIN_OTHER, CHAINS
 from ticktape.tape.reader import Found

@@ -14,6 +14,7 @@ import numpy as np
 from ticktape.clock import Clock
 from ticktape.errors import BadInput
 from ticktape.model.bars import TIMEFRAMES, BarFlag, Bars, Basis
+from ticktape.model.gaps import Gap
 from ticktape.model.instruments import Instrument
 from ticktape.model.records import Channel, GapState
 from ticktape.model.symbols import shown
@@ -22,7 +23,6 @@ from ticktape.serve import encode, health
 from ticktape.serve.live import Live
 from ticktape.serve.past.asks import Fact
 from ticktape.serve.provenance import Base, Part, Provenance, positions_of
-from ticktape.serve.readers.gaps import Gap
 from ticktape.tape.directory import TapeDirectory
 from ticktape.tape.kernels import CHAIN_AGG, CHAIN_QUOTE, CHAIN_TRADE
 from ticktape.tape.reader import Found

@@ -8,21 +8,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from ticktape.model.instruments import Instrument, Listing
-from ticktape.model.records import BadReason, Channel, GapCause, Records
-
-
-class Completeness(StrEnum):
-    """How far a channel can prove that nothing is missing."""
-
-    SEQUENCE = "sequence"  # venue ids are dense per instrument: a hole is certain
-    RISING = "rising"  # venue ids rise: a repeat is certain, a hole is not
-    COUNT = "count"  # cumulative volume tells
-    HEARTBEAT = "heartbeat"  # only liveness is known
-    NONE = "none"
+from ticktape.model.records import BadReason, Channel, Completeness, GapCause, Records
 
 
 class Bad(NamedTuple):

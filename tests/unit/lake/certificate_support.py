@@ -10,9 +10,9 @@ import numpy as np
 
 from ticktape.lake.certificate import Series, Subject
 from ticktape.lake.certificate_day import KINDS, DaySummary, summary_of
-from ticktape.lake.certificate_form import Completeness
-from ticktape.lake.certificate_gaps import GapRow, concerning, ledger
-from ticktape.model.records import Channel, Flag, GapCause, GapState, Kind, Records, empty, pack_gap
+from ticktape.lake.certificate_gaps import concerning, ledger
+from ticktape.model.gaps import Gap
+from ticktape.model.records import Channel, Completeness, Flag, GapCause, GapState, Kind, Records, empty, pack_gap
 from ticktape.model.sessions import DAY_NS, calendar, day_number
 
 DAY = date(2025, 11, 20)
@@ -56,7 +56,7 @@ def gap(
     return out
 
 
-def rows(*records: Records, channel: Channel = Channel.TRADE, instrument: int = BUSY) -> list[GapRow]:
+def rows(*records: Records, channel: Channel = Channel.TRADE, instrument: int = BUSY) -> list[Gap]:
     return concerning(ledger(np.concatenate([empty(0), *records])), instrument, channel, [1])
 
 
@@ -65,14 +65,14 @@ def subject(instrument: int = BUSY, name: str = "24/7") -> Subject:
 
 
 def summaries(
-    days: dict[date, Records], gaps: Sequence[GapRow] = (), *, instrument: int = BUSY, name: str = "24/7",
+    days: dict[date, Records], gaps: Sequence[Gap] = (), *, instrument: int = BUSY, name: str = "24/7",
     channel: Channel = Channel.TRADE,
 ) -> list[DaySummary]:  # fmt: skip
     return [summary_of(r, instrument, channel, calendar(name), day, gaps=gaps) for day, r in days.items()]
 
 
 def series(
-    made: Sequence[DaySummary], gaps: Sequence[GapRow] = (), *, completeness: Completeness = "sequence",
+    made: Sequence[DaySummary], gaps: Sequence[Gap] = (), *, completeness: Completeness = Completeness.SEQUENCE,
     channel: Channel = Channel.TRADE, has_history: bool = True,
 ) -> Series:  # fmt: skip
     return Series(channel=channel, completeness=completeness, summaries=made, gaps=gaps, has_history=has_history)
@@ -83,7 +83,7 @@ class Store:
     """Raw data of all days, as lake and tape give them."""
 
     all_records: Records
-    all_gaps: Sequence[GapRow] = field(default_factory=list[GapRow])
+    all_gaps: Sequence[Gap] = field(default_factory=list[Gap])
 
     def records(self, instrument_id: int, channel: Channel, start_ns: int, end_ns: int) -> Records:
         r = self.all_records
@@ -91,7 +91,7 @@ class Store:
         mine = np.isin(r["kind"], KINDS[channel]) & (r["instrument"] == instrument_id)
         return r[mine & (ts >= start_ns) & (ts < end_ns)]
 
-    def gaps(self, instrument_id: int, start_ns: int, end_ns: int) -> Sequence[GapRow]:
+    def gaps(self, instrument_id: int, start_ns: int, end_ns: int) -> Sequence[Gap]:
         touching = (g for g in self.all_gaps if g.start_ns < end_ns and g.end_ns >= start_ns)
         return [g for g in touching if g.instrument_id in (0, instrument_id)]
 

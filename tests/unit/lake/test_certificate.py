@@ -41,9 +41,9 @@ from ticktape.lake.certificate import (
 )
 from ticktape.lake.certificate_day import summary_of
 from ticktape.lake.certificate_form import Explained, VenueTotal, Verdict
-from ticktape.lake.certificate_gaps import GapRow
 from ticktape.lake.certificate_spot import Compared, Miss
-from ticktape.model.records import Channel, GapCause, GapState, Kind, Records, empty
+from ticktape.model.gaps import Gap
+from ticktape.model.records import Channel, Completeness, GapCause, GapState, Kind, Records, empty
 from ticktape.model.sessions import DAY_NS, calendar
 
 PER_DAY = 20_000
@@ -227,7 +227,7 @@ def test_an_outage_over_midnight_counts_where_it_was() -> None:
     later = rows(gap(1, night + 100, night + 500, (3, 8)))
     across = rows(gap(1, night - 500, night + 500, (3, 8)))
 
-    def verdicts(told: list[GapRow]) -> list[str]:
+    def verdicts(told: list[Gap]) -> list[str]:
         return [certify(subject(), d, [series(summaries(days), told)]).verdict for d in (DAY, MORROW)]
 
     assert verdicts(later) == [Verdict.COMPLETE, Verdict.INCOMPLETE]
@@ -276,8 +276,8 @@ def test_a_stored_repeat_is_counted(whole: dict[date, Records]) -> None:
 # -- the other classes -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("completeness", ["rising", "heartbeat", "none"])
-def test_without_dense_ids_nothing_is_called_complete(whole: dict[date, Records], completeness: str) -> None:
+@pytest.mark.parametrize("completeness", [Completeness.RISING, Completeness.HEARTBEAT, Completeness.NONE])
+def test_without_dense_ids_nothing_is_called_complete(whole: dict[date, Records], completeness: Completeness) -> None:
     one = msgspec.structs.replace(series(summaries(whole)), completeness=completeness)
 
     proof = certify(subject(), DAY, [one]).channels[0]
@@ -286,10 +286,10 @@ def test_without_dense_ids_nothing_is_called_complete(whole: dict[date, Records]
     assert (proof.expected, proof.missing) == (None, None)
 
 
-@pytest.mark.parametrize("completeness", ["rising", "heartbeat", "none"])
+@pytest.mark.parametrize("completeness", [Completeness.RISING, Completeness.HEARTBEAT, Completeness.NONE])
 @pytest.mark.parametrize("state", [GapState.CLOSED, GapState.UNFILLABLE, GapState.OPENED])
 def test_a_known_gap_makes_any_class_incomplete(
-    whole: dict[date, Records], completeness: str, state: GapState
+    whole: dict[date, Records], completeness: Completeness, state: GapState
 ) -> None:  # fmt: skip
     start = midnight(DAY) + 1000 * SECOND_NS
     told = rows(gap(1, start, start + 60 * SECOND_NS, state=state))
@@ -315,7 +315,7 @@ def test_counts_prove_what_the_venue_counted(
     whole: dict[date, Records], total: VenueTotal | None, verdict: Verdict
 ) -> None:
     totals = {DAY: total} if total else {}
-    one = msgspec.structs.replace(series(summaries(whole)), completeness="count", totals=totals)
+    one = msgspec.structs.replace(series(summaries(whole)), completeness=Completeness.COUNT, totals=totals)
 
     assert certify(subject(), DAY, [one]).verdict == verdict
 
@@ -328,7 +328,7 @@ def test_a_quote_stream_without_ids_does_not_hide_that_all_trades_are_there(whol
     told = rows(gap(1, start, start + SECOND_NS, channel=Channel.QUOTE), channel=Channel.QUOTE)
     both = [
         series(summaries(whole)),
-        Series(channel=Channel.QUOTE, completeness="heartbeat", summaries=made, gaps=told),
+        Series(channel=Channel.QUOTE, completeness=Completeness.HEARTBEAT, summaries=made, gaps=told),
     ]
 
     made = certify(subject(), DAY, both)
@@ -378,7 +378,7 @@ def test_an_outage_while_the_market_is_closed_costs_no_coverage() -> None:
     cme, day = "CME Globex Equity", date(2025, 3, 8)  # a Saturday
     start = midnight(day)
     told = rows(gap(1, start, start + DAY_NS))
-    one = series(summaries({day: empty(0)}, told, name=cme), told, completeness="heartbeat")
+    one = series(summaries({day: empty(0)}, told, name=cme), told, completeness=Completeness.HEARTBEAT)
 
     made = certify(subject(name=cme), day, [one])
 

@@ -23,8 +23,9 @@ from ticktape.lake.certificate_day import (
     summarise,
     summary_of,
 )
-from ticktape.lake.certificate_gaps import FOREVER_NS, ledger
+from ticktape.lake.certificate_gaps import ledger
 from ticktape.lake.certificate_hash import HOUR_NS, canonical, day_hashes
+from ticktape.model.gaps import FOREVER_NS
 from ticktape.model.records import Channel, Flag, GapState, Ints, Kind, Records, empty
 from ticktape.model.sessions import calendar
 

@@ -27,7 +27,7 @@ from ticktape.lake.certificate_day import DaySummary, summary_of
 from ticktape.lake.certificate_quality import Check, Finding, check_day, check_summary
 from ticktape.lake.certificate_spot import bars_of, compare_bars, compare_records, total
 from ticktape.model.bars import wide
-from ticktape.model.records import Channel, Flag, Kind, Records, empty
+from ticktape.model.records import Channel, Completeness, Flag, Kind, Records, empty
 from ticktape.model.sessions import calendar
 
 CRYPTO = calendar("24/7")
@@ -100,7 +100,7 @@ def test_records_while_closed_are_told() -> None:
 def test_the_daily_report_says_who_covered_what(usual: list[DaySummary]) -> None:
     made = summaries({DAY: spread(DAY, 20_000, 1, seed=77)})
     told = rows(gap(1, midnight(DAY), midnight(DAY) + 8640 * SECOND_NS))
-    certificates = [certify(subject(), DAY, [series(made, told, completeness="heartbeat")])]
+    certificates = [certify(subject(), DAY, [series(made, told, completeness=Completeness.HEARTBEAT)])]
 
     report = check_day(DAY, made, {(BUSY, "trade"): usual}, {BUSY: CRYPTO}, {}, certificates)
 

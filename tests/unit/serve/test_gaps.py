@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serve_support import SECOND, T0
 
+from ticktape.model.gaps import FOREVER_NS
 from ticktape.model.records import Channel, GapCause, GapState, Kind, Records, empty, pack_gap
-from ticktape.serve.readers.gaps import FOREVER_NS, GapLedger
+from ticktape.serve.readers.gaps import GapLedger
 
 
 def record(

@@ -8,6 +8,7 @@ from typing import TypedDict
 from ticktape.errors import BadInput
 from ticktape.lake.history import Missing
 from ticktape.lake.schema import TABLES
+from ticktape.model.gaps import FOREVER_NS, Gap
 from ticktape.model.instruments import Instrument
 from ticktape.model.records import Channel, GapState, Kind
 from ticktape.model.sessions import calendar
@@ -15,7 +16,7 @@ from ticktape.serve import answers as a
 from ticktape.serve.past.asks import Fact, Ranged
 from ticktape.serve.past.view import View, touching
 from ticktape.serve.past.when import iso
-from ticktape.serve.readers.gaps import FOREVER_NS, Gap, GapLedger
+from ticktape.serve.readers.gaps import GapLedger
 
 DAY_NS = 86_400 * 10**9
 MOST_GAPS = 500  # in one answer; GET /api/v1/gaps has them all

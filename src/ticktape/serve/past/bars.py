@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from ticktape.lake.history import Missing
 from ticktape.model.bars import BAR, BarFlag, Bars, Basis
+from ticktape.model.gaps import Gap
 from ticktape.model.instruments import Instrument
 from ticktape.serve import answers as a
 from ticktape.serve import encode
@@ -18,7 +19,6 @@ from ticktape.serve.past.about import About
 from ticktape.serve.past.asks import AskBars, Fact, Reply
 from ticktape.serve.past.cursors import Mark
 from ticktape.serve.past.view import View
-from ticktape.serve.readers.gaps import Gap
 
 NOTHING = msgspec.Raw(b"null")
 HOUR_NS = 3600 * 10**9

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import Any, get_args
 
 import msgspec
 import numpy as np
@@ -12,10 +11,10 @@ import numpy as np
 from ticktape.errors import BadInput
 from ticktape.lake.certificate import Series, Subject, certify
 from ticktape.lake.certificate_day import KINDS, Basis, DaySummary, day_window, summarise
-from ticktape.lake.certificate_form import Completeness
-from ticktape.lake.certificate_gaps import FOREVER_NS, GapRow, concerning, ledger
+from ticktape.lake.certificate_gaps import concerning, ledger
 from ticktape.lake.certificate_hash import HOUR_NS
-from ticktape.model.records import Channel, GapState, Records
+from ticktape.model.gaps import FOREVER_NS, Gap
+from ticktape.model.records import Channel, Completeness, GapState, Records
 from ticktape.model.sessions import Calendar, calendar
 from ticktape.serve import answers as a
 from ticktape.serve.past.asks import AskDay, Reply
@@ -24,7 +23,7 @@ from ticktape.serve.past.view import BEGIN_NS, EVER_NS, View
 TABLE = {Channel.TRADE: "trades", Channel.AGG_TRADE: "trades", Channel.QUOTE: "quotes", Channel.BOOK: "book"}
 REACH_DAYS = 7  # how far a neighbour with ids is looked for
 READ_NS = 6 * HOUR_NS  # in memory at once
-_CLASSES: tuple[Completeness, ...] = get_args(Completeness)  # strongest first
+_CLASSES = tuple(Completeness)  # strongest first
 
 
 class LakePast:
@@ -41,7 +40,7 @@ class LakePast:
         _, found = self._view.snapshot.records(table, [instrument_id], start_ns, end_ns, tape=self._view.tape)
         return found[np.isin(found["kind"], KINDS[channel])]
 
-    def gaps(self, instrument_id: int, start_ns: int, end_ns: int) -> Sequence[GapRow]:
+    def gaps(self, instrument_id: int, start_ns: int, end_ns: int) -> Sequence[Gap]:
         """Return the gaps that touch a window."""
         ids = (0, instrument_id)
         return [r for r in self.rows if r.instrument_id in ids and r.start_ns < end_ns and r.end_ns >= start_ns]
@@ -103,7 +102,7 @@ def _series(
     summary = summarise(past, who, channel, sessions, day, basis=ask.basis, read_ns=READ_NS)
     completeness = _class(ask, channel, summary, notes)
     summaries = [summary]
-    if completeness == "sequence":  # the days beside it prove its ends
+    if completeness == Completeness.SEQUENCE:  # the days beside it prove its ends
         summaries += _beside(past, who, channel, sessions, day, ask.basis, since)
     sources = [number for number in ask.sources if number]
     gaps = concerning(past.rows, who, channel, summary.sources or sources)
@@ -122,15 +121,15 @@ def _class(ask: AskDay, channel: Channel, summary: DaySummary, notes: list[str])
     """Return how far this channel's day can be proven: by the weakest of those who wrote it."""
     name = channel.name.lower()
     wrote = [ask.sources.get(number, f"source-{number}") for number in summary.sources] or list(ask.classes)
-    found: list[Any] = []
+    found: list[Completeness] = []
     for source in wrote:
         told = ask.classes.get(source, {}).get(name)
         if told in _CLASSES:
-            found.append(told)
+            found.append(Completeness(told))
         elif summary.sources:
             notes.append(f"nobody told yet how far {source} can prove its {name}s: start the recorder once")
-            return "none"
-    return max(found, key=_CLASSES.index, default="none")
+            return Completeness.NONE
+    return max(found, key=_CLASSES.index, default=Completeness.NONE)
 
 
 def _beside(

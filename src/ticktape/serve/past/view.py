@@ -14,10 +14,11 @@ from ticktape.lake.arrow import numpy_of
 from ticktape.lake.history import Cursor, Lake, Limits, Page, Snapshot
 from ticktape.lake.scan import Wanted, columns_of, groups_of, pruned
 from ticktape.lake.schema import TABLES
+from ticktape.model.gaps import Gap
 from ticktape.model.records import Channel, Records
 from ticktape.serve import answers as a
 from ticktape.serve.past.asks import Allowance, Ask, Ranged
-from ticktape.serve.readers.gaps import Gap, GapLedger
+from ticktape.serve.readers.gaps import GapLedger
 from ticktape.tape.reader import Reader
 
 BEGIN_NS, EVER_NS = -(2**63), 2**63 - 1

@@ -1,6 +1,5 @@
-"""The ledger of gaps, read from GAP records: what is missing, since when, why, and whether it came back.
+"""The ledger of gaps (model/gaps.py), by instrument and time.
 
-A gap's id is the position of the record that first told of it; later records of the same id move its state on.
 Bounded: beyond `most`, the gaps that ended first are forgotten here (the tape still has them), and `forgotten`
 counts them.
 """
@@ -12,36 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ticktape.model.records import Channel, GapCause, GapState, unpack_gap
-
-FOREVER_NS = 2**63 - 1
-
-
-@dataclass(slots=True, eq=False)
-class Gap:
-    """One gap. The window is [start_ns, end_ns] in venue time; end_ns is FOREVER_NS while it is open."""
-
-    gap_id: int
-    instrument_id: int  # 0: everything the source carries
-    source_id: int
-    channel: Channel
-    cause: GapCause
-    state: GapState
-    start_ns: int
-    end_ns: int
-    first_missing: int | None
-    last_missing: int | None
-    ts_recv: int  # our clock when the state last changed
-    position: int  # of the record that said so
-
-    @property
-    def rows(self) -> int | None:
-        """How many of the missing came back: all when it was filled; None where nobody knows."""
-        if self.state != GapState.FILLED:
-            return None
-        return (
-            0 if self.first_missing is None or self.last_missing is None else self.last_missing - self.first_missing + 1
-        )
+from ticktape.model.gaps import FOREVER_NS, Gap, read_gap
+from ticktape.model.records import Channel, GapState
 
 
 @dataclass(slots=True)
@@ -65,23 +36,17 @@ class GapLedger:
 
     def absorb(self, record: Any, position: int) -> None:
         """Take in one GAP record of the tape."""
-        gap_id, state = int(record["a"]), GapState(int(record["side"]))
-        known = self._gaps.get(gap_id)
+        word = read_gap(record, position)
+        known = self._gaps.get(word.gap_id)
         if known is None:
-            gap = _read(record, position, state)
-            self._gaps[gap_id] = gap
-            self._shelve(gap)
+            self._gaps[word.gap_id] = word
+            self._shelve(word)
             self._forget()
             return
-        if state in (GapState.OPENED, GapState.CLOSED) and known.state >= GapState.FILLED:
-            return  # an older word, said again
-        if known.end_ns == FOREVER_NS and state != GapState.OPENED:
-            self._shelves[known.instrument_id].opened.pop(gap_id, None)
-            known.end_ns = known.start_ns + unpack_gap(int(record["d"])).duration_ns
+        was_open = known.end_ns == FOREVER_NS
+        if known.move_on(word) and was_open and known.end_ns != FOREVER_NS:
+            self._shelves[known.instrument_id].opened.pop(known.gap_id, None)
             self._shelve(known)
-        if int(record["c"]) >= int(record["b"]) and known.first_missing is None:
-            known.first_missing, known.last_missing = int(record["b"]), int(record["c"])
-        known.state, known.ts_recv, known.position = state, int(record["ts_recv"]), position
 
     def _shelve(self, gap: Gap) -> None:
         shelf = self._shelves.setdefault(gap.instrument_id, _Shelf())
@@ -143,22 +108,3 @@ class GapLedger:
     def open_count(self) -> int:
         """Return how many gaps are open now."""
         return sum(len(shelf.opened) for shelf in self._shelves.values())
-
-
-def _read(record: Any, position: int, state: GapState) -> Gap:
-    shape = unpack_gap(int(record["d"]))
-    first, last, start = int(record["b"]), int(record["c"]), int(record["ts_event"])
-    return Gap(
-        gap_id=int(record["a"]),
-        instrument_id=int(record["instrument"]),
-        source_id=int(record["source"]),
-        channel=shape.channel,
-        cause=shape.cause,
-        state=state,
-        start_ns=start,
-        end_ns=FOREVER_NS if state == GapState.OPENED else start + shape.duration_ns,
-        first_missing=first if last >= first else None,
-        last_missing=last if last >= first else None,
-        ts_recv=int(record["ts_recv"]),
-        position=position,
-    )
