@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from ticktape.clock import SystemClock
 from ticktape.errors import BadSymbol, DiskFull, Misconfigured, UnknownSymbol
 from ticktape.model.instruments import FOREVER_NS, Instrument, Listing, VendorName
 from ticktape.model.symbols import parse_symbol, shown
@@ -129,6 +130,11 @@ class TapeDirectory:
         )
         return [VendorName(vendor=v, name=n, instrument_id=i, valid_from_ns=a, valid_to_ns=b) for v, n, i, a, b in rows]
 
+    def name_of(self, vendor: str, instrument_id: int) -> str | None:
+        """Return what a vendor calls an instrument now, or None: a name that has gone to another is no name."""
+        mine = (name for (who, name), it in self._by_name.items() if who == vendor and it.id == instrument_id)
+        return next(mine, None)
+
     def sources(self) -> list[SourceRow]:
         """Return every source that ever wrote."""
         return [SourceRow(*row) for row in self._db.execute("select id, name from sources order by id")]
@@ -149,8 +155,9 @@ class TapeDirectory:
             "select id from instruments where venue = ? and symbol = ?", (listing.venue, listing.symbol)
         ).fetchone()
         instrument = self._update(row[0], listing) if row else self._insert(listing)
-        if self.find(vendor, name) != instrument:
-            self.rename(vendor, name, instrument.id, 0 if self.find(vendor, name) is None else None)
+        called = self.find(vendor, name)
+        if called is None or called.id != instrument.id:
+            self.rename(vendor, name, instrument.id, 0 if called is None else SystemClock().wall_ns())
         self._by_name[vendor, name] = instrument
         return instrument
 
@@ -174,17 +181,17 @@ class TapeDirectory:
             self._add(instrument)
         return instrument
 
-    def rename(self, vendor: str, name: str, instrument_id: int, from_ns: int | None) -> None:
+    def rename(self, vendor: str, name: str, instrument_id: int, from_ns: int) -> None:
         """Say that from a time on a vendor's `name` means this instrument (a contract roll, a reused ticker)."""
-        at = from_ns if from_ns is not None else _now(self._db)
         self._write("begin immediate")
         try:
             self._write(
                 "update names set valid_to_ns = ? where vendor = ? and name = ? and valid_to_ns = ?",
-                (at, vendor, name, FOREVER_NS),
+                (from_ns, vendor, name, FOREVER_NS),
             )
             self._write(
-                "insert or replace into names values (?, ?, ?, ?, ?)", (vendor, name, instrument_id, at, FOREVER_NS)
+                "insert or replace into names values (?, ?, ?, ?, ?)",
+                (vendor, name, instrument_id, from_ns, FOREVER_NS),
             )
             self._write("commit")
         except BaseException:
@@ -221,10 +228,6 @@ class TapeDirectory:
 def _with_id(listing: Listing, number: int) -> Instrument:
     fields = {name: getattr(listing, name) for name in Listing.__struct_fields__}
     return Instrument(id=number, **fields)
-
-
-def _now(db: sqlite3.Connection) -> int:
-    return int(db.execute("select cast(unixepoch('subsec') * 1000 as integer) * 1000000").fetchone()[0])
 
 
 def price_text(value: int, scale: int) -> str:

@@ -125,3 +125,21 @@ def test_what_another_process_enrols_is_seen(tmp_path: Path) -> None:
     assert reader.by_id(made.id) == made
     with pytest.raises(UnknownSymbol, match="no instrument with id 99"):
         reader.by_id(99)
+
+
+def test_a_venue_that_changes_its_tick_size_changes_no_name(tmp_path: Path) -> None:
+    directory = TapeDirectory(tmp_path / "tape")
+    made = directory.enrol("vendor", "MNQ", contract("MNQU4"))
+    again = directory.enrol("vendor", "MNQ", replace(contract("MNQU4"), tick_size=Decimal("0.5")))
+    assert (again.id, again.tick_size) == (made.id, Decimal("0.5"))
+    assert [(n.valid_from_ns, n.valid_to_ns) for n in directory.names(made.id)] == [(0, FOREVER_NS)]
+
+
+def test_r34_a_name_a_vendor_gives_to_another_instrument_is_taken_over_from_now(tmp_path: Path) -> None:
+    directory = TapeDirectory(tmp_path / "tape")
+    directory.enrol("vendor", "FB", contract("FB"))
+    new = directory.enrol("vendor", "FB", contract("META"))
+    assert directory.find("vendor", "FB") == new
+    before = directory.find_at("vendor", "FB", ROLL_NS)
+    assert before is not None
+    assert before.symbol == "FB"
