@@ -52,8 +52,8 @@ def _source(live: Live, provenance: Provenance, number: int, *, writing: bool) -
 
 def status(live: Live, provenance: Provenance, now_ns: int, instruments: int) -> a.StatusAnswer:
     """Return how everything is; `ok` says that nobody needs to look."""
-    recorder, listed = _recorder(live, now_ns), sources(live, provenance, now_ns)
-    problems = _recorder_problems(recorder) + _source_problems(listed)
+    state, listed = recorder(live, now_ns), sources(live, provenance, now_ns)
+    problems = _recorder_problems(state) + _source_problems(listed)
     if live.behind > BEHIND_TOLD:
         problems.append(f"serve is {live.behind} records behind the tape")
     opened = live.gaps.open_count()
@@ -66,7 +66,7 @@ def status(live: Live, provenance: Provenance, now_ns: int, instruments: int) ->
         now=iso(now_ns) or "",
         version=__version__,
         **provenance.common(),
-        recorder=recorder,
+        recorder=state,
         tape=a.Tape(
             tape_id=reader.meta.tape_id, first=reader.first, end=reader.end, durable=reader.durable, behind=live.behind
         ),
@@ -76,7 +76,8 @@ def status(live: Live, provenance: Provenance, now_ns: int, instruments: int) ->
     )
 
 
-def _recorder(live: Live, now_ns: int) -> a.Recorder:
+def recorder(live: Live, now_ns: int) -> a.Recorder:
+    """Return how the process that writes is doing."""
     state, pid = live.board.recorder, live.reader.writer_pid
     return a.Recorder(
         status=live.board.recorder_status(pid, now_ns),

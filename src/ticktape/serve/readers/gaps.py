@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ticktape.model.gaps import FOREVER_NS, Gap, read_gap
-from ticktape.model.records import Channel, GapState
+from ticktape.model.records import Channel, GapCause, GapState
 
 
 @dataclass(slots=True)
@@ -104,6 +104,15 @@ class GapLedger:
             if len(found) == n:
                 break
         return found[::-1]
+
+    def open_by_source(self) -> dict[int, int]:
+        """Return how many gaps are open now, by source; what an operator stopped is no fault and not counted."""
+        found: dict[int, int] = {}
+        for shelf in self._shelves.values():
+            for gap in shelf.opened.values():
+                if gap.cause is not GapCause.STOPPED:
+                    found[gap.source_id] = found.get(gap.source_id, 0) + 1
+        return found
 
     def open_count(self) -> int:
         """Return how many gaps are open now."""

@@ -15,6 +15,7 @@ TALLY = np.dtype(
     [
         ("records", "<i8"),  # market records, flagged ones included
         ("doubtful", "<i8"),  # of them, with a quality flag
+        ("spikes", "<i8"),
         ("quarantined", "<i8"),
         ("last_ts_event", "<i8"),  # newest venue time, backfill apart
         ("last_ts_recv", "<i8"),
@@ -27,7 +28,7 @@ CLOCK_WALL, NEWEST_RECV = range(2)
 
 _LAST_MARKET, _GAP, _STATUS = int(Kind.CANCEL), int(Kind.GAP), int(Kind.STATUS)
 _CLOCK, _QUARANTINE = int(Kind.CLOCK), int(Kind.QUARANTINE)
-_QUALITY, _BACKFILLED = 0x7F, int(Flag.BACKFILLED)
+_QUALITY, _BACKFILLED, _SPIKE = 0x7F, int(Flag.BACKFILLED), int(Flag.SPIKE)
 
 
 @njit(cache=True, nogil=True)
@@ -56,6 +57,8 @@ def scan(records: Any, base: int, start: int, stop: int, tallies: Any, now: Any,
             tally.records += 1
             if r.flags & _QUALITY:
                 tally.doubtful += 1
+            if r.flags & _SPIKE:
+                tally.spikes += 1
             if not r.flags & _BACKFILLED:
                 tally.last_ts_event = max(tally.last_ts_event, r.ts_event)
                 tally.last_ts_recv = max(tally.last_ts_recv, r.ts_recv)
