@@ -72,7 +72,7 @@ def usable(place: Path, to: Path) -> Restored:
 
 
 @pytest.mark.parametrize("step", BACKUP)
-def test_killed_in_a_backup_the_last_good_one_restores(tmp_path: Path, step: str) -> None:
+def test_r35_killed_in_a_backup_the_last_good_one_restores(tmp_path: Path, step: str) -> None:
     data, place = tmp_path / "data", tmp_path / "backups"
     grow(data, 1)
     finished(child("backup", data, place))
@@ -92,7 +92,7 @@ def test_killed_in_a_backup_the_last_good_one_restores(tmp_path: Path, step: str
 
 
 @pytest.mark.parametrize("step", RESTORE)
-def test_killed_in_a_restore_the_next_one_is_whole_or_says_what_is_in_its_way(tmp_path: Path, step: str) -> None:
+def test_r35_killed_in_a_restore_the_next_one_is_whole_or_says_what_is_in_its_way(tmp_path: Path, step: str) -> None:
     data, place = tmp_path / "data", tmp_path / "backups"
     grow(data, 1)
     finished(child("backup", data, place))
@@ -110,7 +110,7 @@ def test_killed_in_a_restore_the_next_one_is_whole_or_says_what_is_in_its_way(tm
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10))
-def test_killed_anywhere(tmp_path: Path, seed: int) -> None:
+def test_r35_killed_anywhere(tmp_path: Path, seed: int) -> None:
     data, place, chance = tmp_path / "data", tmp_path / "backups", random.Random(seed)
     grow(data, 1)
     finished(child("backup", data, place))

@@ -89,7 +89,7 @@ STEPS = [
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_killed_at_a_named_step(tmp_path: Path, step: str) -> None:
+def test_r02_killed_at_a_named_step(tmp_path: Path, step: str) -> None:
     tape = recorded(tmp_path)
     assert ended(start(tmp_path, step)) == "killed", f"nobody passes {step}"
     check(tmp_path, tape)
@@ -100,7 +100,7 @@ def test_killed_at_a_named_step(tmp_path: Path, step: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
-def test_killed_anywhere(tmp_path: Path, seed: int) -> None:
+def test_r02_killed_anywhere(tmp_path: Path, seed: int) -> None:
     tape, chance = recorded(tmp_path), random.Random(seed)
     for _ in range(10):
         process = start(tmp_path)

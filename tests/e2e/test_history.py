@@ -49,7 +49,7 @@ async def ids_of(client: Client, limit: int, symbol: str) -> list[int]:
 
 
 @pytest.mark.asyncio
-async def test_no_row_is_lost_or_twice_while_the_keeper_works(tmp_path: Path) -> None:
+async def test_r31_no_row_is_lost_or_twice_while_the_keeper_works(tmp_path: Path) -> None:
     house = House(tmp_path / "data")
     one = house.enrol("BTCUSDT")
     keeper = Keeper(KeepSettings(data=house.data, hot_hours=0.01), Reader(house.data / "tape"))

@@ -46,7 +46,7 @@ def objects(to: Path) -> set[str]:
     return {path.name for path in (to / "objects").glob("*/*")}
 
 
-def test_a_restore_brings_back_tape_lake_instruments_keys_and_blobs(data: Data, tmp_path: Path) -> None:
+def test_r35_a_restore_brings_back_tape_lake_instruments_keys_and_blobs(data: Data, tmp_path: Path) -> None:
     data.grow(2 * CAPACITY)
     data.blob(b"a chain of options")
     data.grow(1000, flush=False)
@@ -148,7 +148,7 @@ def test_a_file_damaged_before_its_first_backup_is_told_each_time_and_by_the_res
     assert path.name in done.wrong[0]
 
 
-def test_no_secret_is_in_a_backup(data: Data, tmp_path: Path) -> None:
+def test_x22_no_secret_is_in_a_backup(data: Data, tmp_path: Path) -> None:
     data.grow(200)
     config = tmp_path / "ticktape.toml"
     config.write_text('[sources.acme]\npassword = "swordfish"\nsymbols = ["BTCUSDT"]\n')
@@ -229,7 +229,7 @@ def test_a_backup_is_due_when_the_last_is_old_enough() -> None:
 # -- while it runs ---------------------------------------------------------------------------------------
 
 
-def test_a_backup_while_record_and_keep_run_has_every_row_once(tmp_path: Path) -> None:
+def test_r35_a_backup_while_record_and_keep_run_has_every_row_once(tmp_path: Path) -> None:
     data = Data(tmp_path / "data", capacity=1024)
     data.grow(4000)
     stop, failed = threading.Event(), list[BaseException]()
@@ -299,7 +299,7 @@ def test_the_next_backup_clears_away_what_a_killed_one_held(data: Data, tmp_path
 # -- refused -----------------------------------------------------------------------------------------------
 
 
-def test_a_damaged_file_is_refused_before_anything_has_its_name(data: Data, tmp_path: Path) -> None:
+def test_r35_a_damaged_file_is_refused_before_anything_has_its_name(data: Data, tmp_path: Path) -> None:
     data.grow()
     made = backed_up(data, tmp_path / "backups")
     listed = opened(FolderStore(tmp_path / "backups").manifest(made.name), "")

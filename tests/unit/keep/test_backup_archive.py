@@ -55,7 +55,7 @@ def test_an_archive_restores_and_tar_reads_it_too(data: Data, tmp_path: Path) ->
         archive(data, tmp_path / "all.zip")
 
 
-def test_a_cut_or_flipped_archive_is_refused(data: Data, tmp_path: Path) -> None:
+def test_r35_a_cut_or_flipped_archive_is_refused(data: Data, tmp_path: Path) -> None:
     data.grow(500)
     archive(data, tmp_path / "all.tar.xz")
     good = (tmp_path / "all.tar.xz").read_bytes()
@@ -123,7 +123,7 @@ def packed(path: Path, members: Members, raw: Callable[[bytes], bytes] = lambda 
         "é",
     ],
 )
-def test_a_path_that_leads_elsewhere_is_refused(tmp_path: Path, path: str) -> None:
+def test_x10_a_path_that_leads_elsewhere_is_refused(tmp_path: Path, path: str) -> None:
     made = packed(tmp_path / "bad.tar.xz", [member("manifest.json", manifest(listed(path, b"x")))])
     refused(made, tmp_path / "new", "refused a path")
     assert not (tmp_path / "evil").exists()

@@ -34,12 +34,12 @@ def same_as_ever(where: Path, to: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ARCHIVES, ids=lambda path: path.name)
-def test_an_archive_of_any_version_restores(path: Path, tmp_path: Path) -> None:
+def test_r36_an_archive_of_any_version_restores(path: Path, tmp_path: Path) -> None:
     same_as_ever(path, tmp_path / "new")
 
 
 @pytest.mark.parametrize("path", FOLDERS, ids=lambda path: path.name)
-def test_a_folder_of_any_version_restores(path: Path, tmp_path: Path) -> None:
+def test_r36_a_folder_of_any_version_restores(path: Path, tmp_path: Path) -> None:
     with tarfile.open(path) as packed:
         packed.extractall(tmp_path, filter="data")
     same_as_ever(tmp_path / "backups", tmp_path / "new")

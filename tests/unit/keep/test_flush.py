@@ -82,7 +82,7 @@ def test_tables_may_be_at_different_positions_and_each_goes_on_from_its_own(worl
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
-def test_a_disk_that_fails_at_any_call_costs_no_row(world: World, code: int) -> None:
+def test_r08_r09_a_disk_that_fails_at_any_call_costs_no_row(world: World, code: int) -> None:
     world.append(market(400))
     world.flusher()  # the tables are there
     for at in range(1, 10_000):

@@ -39,7 +39,7 @@ def damaged_world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 @given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), which=st.integers(0, 2))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_flipped_bit_of_a_file_is_found_and_the_rest_is_right(
+def test_r06_any_flipped_bit_of_a_file_is_found_and_the_rest_is_right(
     damaged_world: World, at: float, bit: int, which: int
 ) -> None:
     world = damaged_world
@@ -64,7 +64,7 @@ def test_any_flipped_bit_of_a_file_is_found_and_the_rest_is_right(
         files.stored.cache_clear()
 
 
-def test_a_cut_or_lost_file_is_found(world: World) -> None:
+def test_r06_a_cut_or_lost_file_is_found(world: World) -> None:
     world.append(market(500))
     world.flush()
     (entry,) = world.snapshot().versions["trades"].files
@@ -83,7 +83,7 @@ def test_a_cut_or_lost_file_is_found(world: World) -> None:
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_any_flipped_bit_of_the_log_is_found_and_mended(world: World, seed: int) -> None:
+def test_r06_any_flipped_bit_of_the_log_is_found_and_mended(world: World, seed: int) -> None:
     chance = random.Random(seed)
     for k in range(chance.choice([2, 25])):  # 25: past a checkpoint
         world.append(market(20, seed=k))
@@ -102,7 +102,7 @@ def test_any_flipped_bit_of_the_log_is_found_and_mended(world: World, seed: int)
     assert same_rows(Lake(world.lake).snapshot().records("trades", None, *EVER), wanted)
 
 
-def test_what_the_tape_still_has_is_made_again_and_the_bad_file_is_kept_apart(world: World) -> None:
+def test_r06_what_the_tape_still_has_is_made_again_and_the_bad_file_is_kept_apart(world: World) -> None:
     for k in range(3):
         world.append(market(800, seed=k))
         world.flush()
@@ -114,7 +114,7 @@ def test_what_the_tape_still_has_is_made_again_and_the_bad_file_is_kept_apart(wo
     assert same_rows(world.snapshot().records("trades", None, *EVER), world.on_tape(*TABLES["trades"].kinds))
 
 
-def test_what_the_tape_no_longer_has_is_said_and_stays_named(world: World) -> None:
+def test_r06_what_the_tape_no_longer_has_is_said_and_stays_named(world: World) -> None:
     from ticktape.tape.reader import trim
 
     world.append(market(20_000))

@@ -205,7 +205,7 @@ def test_a_correction_that_only_the_tape_has_counts_at_once(world: World) -> Non
 
 
 @pytest.mark.parametrize("compacted", [False, True])
-def test_corrected_and_cancelled_trades_change_their_bars(world: World, compacted: bool) -> None:
+def test_r22_corrected_and_cancelled_trades_change_their_bars(world: World, compacted: bool) -> None:
     first = trades(600, instruments=1, step_ns=SECOND)
     world.append(first)
     world.flush()
@@ -234,7 +234,7 @@ def test_an_all_cancelled_minute_has_no_bar(world: World) -> None:
     assert len(world.snapshot().bars([1], *EVER, 60 * SECOND).bars) == 0
 
 
-def test_a_late_trade_revises_a_stored_bar_that_was_closed(world: World) -> None:
+def test_r18_a_late_trade_revises_a_stored_bar_that_was_closed(world: World) -> None:
     world.append(trades(1000, instruments=1, step_ns=SECOND))
     world.flush()
     before = world.snapshot().bars([1], *EVER, 60 * SECOND).bars

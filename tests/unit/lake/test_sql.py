@@ -85,12 +85,12 @@ CORPUS = [
 
 
 @pytest.mark.parametrize("sql", CORPUS, ids=range(len(CORPUS)))
-def test_whatever_reaches_beyond_the_lake_is_refused(filled: World, sql: str) -> None:
+def test_x11_whatever_reaches_beyond_the_lake_is_refused(filled: World, sql: str) -> None:
     with pytest.raises(BadInput):
         query(filled.snapshot(), sql.format(lake=filled.lake))
 
 
-def test_a_runaway_is_cut_by_time_and_by_memory(filled: World) -> None:
+def test_r32_a_runaway_is_cut_by_time_and_by_memory(filled: World) -> None:
     endless = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = 7"
     with pytest.raises(TooCostly, match="longer"):
         query(filled.snapshot(), endless, limits=SqlLimits(seconds=0.2))

@@ -109,7 +109,7 @@ def closes(name: str) -> dict[str, list[str]]:
         (CME, "16:00", CME_CLOSED, CME_EARLY),
     ],
 )
-def test_published_holidays_and_early_closes_2024_to_2027(
+def test_r33_published_holidays_and_early_closes_2024_to_2027(
     name: str, usual: str, closed: list[str], early: dict[str, list[str]]
 ) -> None:
     expected = {f"{day}": [usual] for day in weekdays(date(2024, 1, 1), date(2027, 12, 31))}
@@ -218,7 +218,7 @@ def test_the_days_around_a_clock_change_have_their_usual_length(name: str) -> No
 
 
 @pytest.mark.parametrize("name", TABLED)
-def test_sessions_open_at_the_venues_own_hour_all_year(name: str) -> None:
+def test_r33_sessions_open_at_the_venues_own_hour_all_year(name: str) -> None:
     hours = {CME: "17:00", NYSE: "09:30", CBOE: "08:30", FX: "17:00"}
     rows = main_sessions(name, date(2022, 1, 1), date(2028, 12, 30))
 

@@ -74,7 +74,7 @@ def test_a_lost_pepper_is_said_and_not_replaced(tmp_path: Path) -> None:
     assert not (tmp_path / "pepper").exists()
 
 
-def test_the_secrets_are_readable_by_their_owner_only(tmp_path: Path) -> None:
+def test_x22_the_secrets_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     KeyStore(tmp_path).close()
     assert (tmp_path / "pepper").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "keys.sqlite").stat().st_mode & 0o077 == 0

@@ -149,7 +149,7 @@ REFUSED = [
 
 
 @pytest.mark.asyncio
-async def test_what_is_hostile_or_wrong_is_refused_before_any_worker_starts(house: House) -> None:
+async def test_x10_x11_what_is_hostile_or_wrong_is_refused_before_any_worker_starts(house: House) -> None:
     house.enrol("BTCUSDT")
     async with answering(house) as client:
         for target, symbol in product(TARGETS, HOSTILE):
@@ -290,7 +290,7 @@ EATER = "SELECT list(a.range) FROM range(1000000000) a"
 
 
 @pytest.mark.asyncio
-async def test_a_runaway_is_cut_and_the_live_answers_do_not_wait_for_it(house: House) -> None:
+async def test_r32_x12_a_runaway_is_cut_and_the_live_answers_do_not_wait_for_it(house: House) -> None:
     furnish(house)
     async with answering(house, past=Allowance(seconds=0.5, memory_mb=1024)) as client:
         runaway = asyncio.create_task(client.post(f"{API}sql", json={"query": RUNAWAY}))

@@ -53,7 +53,7 @@ def held(body: Any) -> Any:
 
 
 @pytest.mark.asyncio
-async def test_hostile_symbols_are_refused_on_every_route(house: House) -> None:
+async def test_x10_hostile_symbols_are_refused_on_every_route(house: House) -> None:
     house.enrol("BTCUSDT")
     before = sorted(house.data.rglob("*"))
     async with serving(house) as client:
@@ -156,7 +156,7 @@ async def test_every_answer_carries_the_security_headers(house: House) -> None:
 
 
 @pytest.mark.asyncio
-async def test_our_own_fault_tells_the_outside_an_id_and_the_log_the_rest(
+async def test_x27_our_own_fault_tells_the_outside_an_id_and_the_log_the_rest(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken_control(*_: object) -> msgspec.Raw:
@@ -184,7 +184,7 @@ async def test_our_own_fault_tells_the_outside_an_id_and_the_log_the_rest(
 
 
 @pytest.mark.asyncio
-async def test_what_a_caller_sends_cannot_forge_a_line_of_the_log(
+async def test_x24_what_a_caller_sends_cannot_forge_a_line_of_the_log(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(_: object) -> None:
@@ -242,10 +242,11 @@ async def test_the_recorder_is_asked_what_the_caller_asked(house: House) -> None
             await client.post("/api/v1/sources/binance/restart"),
             await client.post("/api/v1/sources/binance/symbols", json=body),
             await client.get("/api/v1/sources"),
+            await client.post("/api/v1/gaps/fill"),
         ]
 
     answers, asked = await with_recorder(house, lambda _: b'{"ok":{"state":"done"}}\n', ask)
-    assert [answer.status_code for answer in answers] == [200] * 5
+    assert [answer.status_code for answer in answers] == [200] * 6
     assert answers[0].json() == {"ok": {"state": "done"}}
     assert answers[4].json()["record"] == {"state": "done"}
     assert asked == [
@@ -254,6 +255,7 @@ async def test_the_recorder_is_asked_what_the_caller_asked(house: House) -> None
         {"call": "restart", "name": "binance"},
         {"call": "symbols", "name": "binance", "add": ["SOLUSDT"], "remove": ["BRK/B"]},
         {"call": "sources"},
+        {"call": "fill"},
     ]
 
 

@@ -107,7 +107,7 @@ async def test_each_refusal_says_what_the_catcher_should_do(
     ("status", "headers", "pause_s"),
     [(429, [b"Retry-After: 7"], 7), (418, [b"Retry-After: 259200"], 259_200), (429, [], 60), (418, [], 120)],
 )
-async def test_after_429_or_418_nothing_is_sent_until_the_venue_said(
+async def test_r27_r30_after_429_or_418_nothing_is_sent_until_the_venue_said(
     status: int, headers: list[bytes], pause_s: float
 ) -> None:
     async with serving() as (server, rest, _):
