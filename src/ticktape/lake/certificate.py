@@ -24,6 +24,7 @@ from ticktape.lake.certificate_form import (
     WORST,
     ChannelProof,
     Evidence,
+    Finding,
     VenueTotal,
     Verdict,
 )
@@ -117,6 +118,7 @@ class Certificate(Struct, frozen=True, kw_only=True):
     session: SessionProof
     channels: list[ChannelProof]
     spot_checks: SpotChecks | None
+    quality: list[Finding] | None = None  # what the daily job found unusual; null: it has not looked at the day
     hash_version: str = VERSION
     hash: str  # of all channels' market hashes
     certificate: str = ""  # BLAKE2b-256 of this JSON with this field empty
@@ -127,15 +129,18 @@ class Certificate(Struct, frozen=True, kw_only=True):
 
 
 def certify(
-    subject: Subject, day: date, series: Sequence[Series], *, basis: Basis = "utc", spots: SpotChecks | None = None
-) -> Certificate:
+    subject: Subject, day: date, series: Sequence[Series], *, basis: Basis = "utc", spots: SpotChecks | None = None,
+    quality: list[Finding] | None = None,
+) -> Certificate:  # fmt: skip
     """Return the certificate of one day. Raises BadInput for a day that the calendar does not know."""
-    return next(certify_days(subject, [day], series, basis=basis, spots={day: spots} if spots else None))
+    spots_of = {day: spots} if spots else None
+    quality_of = None if quality is None else {day: quality}
+    return next(certify_days(subject, [day], series, basis=basis, spots=spots_of, quality=quality_of))
 
 
 def certify_days(
     subject: Subject, days: Sequence[date], series: Sequence[Series], *, basis: Basis = "utc",
-    spots: dict[date, SpotChecks] | None = None,
+    spots: dict[date, SpotChecks] | None = None, quality: dict[date, list[Finding]] | None = None,
 ) -> Iterator[Certificate]:  # fmt: skip
     """Yield the certificate of each day, from summaries alone: about 0.1 ms a day and channel."""
     sessions = calendar(subject.calendar)
@@ -145,7 +150,8 @@ def certify_days(
         proofs = [
             prove(shelf.evidence(day, basis, window, sessions), sessions, subject.sources) for shelf in shelves
         ]  # fmt: skip
-        yield _sealed(_assembled(subject, day, basis, window, sessions, proofs, (spots or {}).get(day)))
+        made = _assembled(subject, day, basis, window, sessions, proofs, (spots or {}).get(day))
+        yield _sealed(msgspec.structs.replace(made, quality=(quality or {}).get(day)))
 
 
 def certify_deep(

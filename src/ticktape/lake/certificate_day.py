@@ -117,18 +117,22 @@ def summarise(
 ) -> DaySummary:  # fmt: skip
     """Read one day and return its summary. `read_ns`, whole hours, bounds what is in memory at once."""
     window = day_window(calendar, day, basis)
-    resets = [
-        (row.start_ns, row.cause == GapCause.RESET)
-        for row in past.gaps(instrument_id, *window)
-        if row.channel in (channel, Channel.ALL) and row.may_renumber
-    ]
-    tally = _Tally(calendar, window, sorted(resets))
+    tally = _Tally(calendar, window, resets_of(past.gaps(instrument_id, *window), channel))
     at = window.start_ns
     while at < window.end_ns:
         until = min(at // HOUR_NS * HOUR_NS + max(read_ns // HOUR_NS, 1) * HOUR_NS, window.end_ns)
         tally.add(past.records(instrument_id, channel, at, until), channel)
         at = until
     return tally.summary(instrument_id, channel, day, basis)
+
+
+def resets_of(gaps: Sequence[Gap], channel: Channel) -> list[tuple[int, bool]]:
+    """Return when the venue may have numbered a channel anew, and whether it did: all that a summary takes of gaps."""
+    return sorted(
+        (row.start_ns, row.cause == GapCause.RESET)
+        for row in gaps
+        if row.channel in (channel, Channel.ALL) and row.may_renumber
+    )
 
 
 def summary_of(

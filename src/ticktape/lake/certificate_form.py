@@ -126,6 +126,31 @@ class ChannelProof(Struct, frozen=True, kw_only=True):
     stored_hash: str
 
 
+class Check(StrEnum):
+    """What was looked at."""
+
+    VOLUME = "volume"
+    RECORDS = "records"
+    MISSING_INTERVAL = "missing_interval"
+    SILENT = "silent"
+    OUTSIDE = "outside_session"
+    DUPLICATES = "duplicates"
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """Something that is not as usual."""
+
+    check: Check
+    instrument_id: int
+    channel: str
+    message: str
+    seen: float
+    usual: float | None = None
+    start: int | None = None  # ns, where it is about a stretch of time
+    end: int | None = None
+    known_gap: bool = False  # the ledger tells of a gap there
+
+
 class Findings:
     """Reasons, and the worst of what they mean."""
 

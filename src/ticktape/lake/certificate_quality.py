@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import date
-from enum import StrEnum
 from statistics import median
 
 from msgspec import Struct
 
 from ticktape.lake.certificate import Certificate
 from ticktape.lake.certificate_day import DaySummary
+from ticktape.lake.certificate_form import Check, Finding
 from ticktape.model.gaps import Gap
 from ticktape.model.sessions import MINUTE_NS, Calendar
 
@@ -24,31 +24,6 @@ LEAST_FACTOR = 4.0  # no volume within this factor of the usual is remarkable, h
 DEVIATIONS = 6.0
 LEAST_SHARE = 0.8  # of the trailing days an instrument has to have traded on for a silent day to be remarkable
 ALWAYS = 0.999
-
-
-class Check(StrEnum):
-    """What was looked at."""
-
-    VOLUME = "volume"
-    RECORDS = "records"
-    MISSING_INTERVAL = "missing_interval"
-    SILENT = "silent"
-    OUTSIDE = "outside_session"
-    DUPLICATES = "duplicates"
-
-
-class Finding(Struct, frozen=True, kw_only=True):
-    """Something that is not as usual."""
-
-    check: Check
-    instrument_id: int
-    channel: str
-    message: str
-    seen: float
-    usual: float | None = None
-    start: int | None = None  # ns, where it is about a stretch of time
-    end: int | None = None
-    known_gap: bool = False  # the ledger tells of a gap there
 
 
 class SourceCoverage(Struct, frozen=True):

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from ticktape.lake.certificate_hash import canonical
 from ticktape.model.bars import BAR, Bars, wide
-from ticktape.model.records import Flag, Kind, Records
+from ticktape.model.records import Flag, Ints, Kind, Records
 
 MOST_MISSES = 100
 MARKET_FIELDS = ("ts_event", "a", "b", "c", "d", "kind", "side")
@@ -68,6 +68,13 @@ def compare_records(
     return _compared(a, b, left, right, what, fields)
 
 
+def compare_rows(
+    left_at: Ints, left: Records, right_at: Ints, right: Records, what: str, fields: Sequence[str] = STORED_FIELDS
+) -> Compared:  # fmt: skip
+    """Compare rows that say where they stand on the tape, each position once a side."""
+    return _compared(left_at, right_at, left, right, what, fields)
+
+
 def _by_id(records: Records) -> Records:
     keys = np.empty(len(records), dtype=[("c", "<i8"), ("kind", "u1")])
     keys["c"], keys["kind"] = records["c"], records["kind"]
@@ -75,7 +82,7 @@ def _by_id(records: Records) -> Records:
 
 
 def _compared(
-    a: Records, b: Records, left: Records, right: Records, what: str, fields: Sequence[str]
+    a: Any, b: Any, left: Records, right: Records, what: str, fields: Sequence[str]
 ) -> Compared:  # fmt: skip
     both, i, j = np.intersect1d(a, b, return_indices=True)
     wrong = np.zeros(len(both), dtype=np.bool_)

@@ -2,48 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date, timedelta
+from typing import NamedTuple
 
 import msgspec
-import numpy as np
 
 from ticktape.errors import BadInput
 from ticktape.lake.certificate import Series, Subject, certify
-from ticktape.lake.certificate_day import KINDS, Basis, DaySummary, day_window, summarise
-from ticktape.lake.certificate_gaps import concerning, ledger
+from ticktape.lake.certificate_day import KINDS, DaySummary, day_window, summarise
+from ticktape.lake.certificate_gaps import concerning
 from ticktape.lake.certificate_hash import HOUR_NS
-from ticktape.model.gaps import FOREVER_NS, Gap
-from ticktape.model.records import Channel, Completeness, GapState, Records
-from ticktape.model.sessions import Calendar, calendar
+from ticktape.lake.certificate_kept import Kept
+from ticktape.lake.certificate_past import TABLE, LakePast, weakest
+from ticktape.model.gaps import FOREVER_NS
+from ticktape.model.records import Channel, Completeness, GapState
+from ticktape.model.sessions import DAY_NS, Calendar, calendar
 from ticktape.serve import answers as a
 from ticktape.serve.past.asks import AskDay, Reply
-from ticktape.serve.past.view import BEGIN_NS, EVER_NS, View
+from ticktape.serve.past.view import View
 
-TABLE = {Channel.TRADE: "trades", Channel.AGG_TRADE: "trades", Channel.QUOTE: "quotes", Channel.BOOK: "book"}
 REACH_DAYS = 7  # how far a neighbour with ids is looked for
 READ_NS = 6 * HOUR_NS  # in memory at once
-_CLASSES = tuple(Completeness)  # strongest first
-
-
-class LakePast:
-    """What a certificate reads: lake and tape as one."""
-
-    def __init__(self, view: View, instrument_id: int) -> None:
-        self._view = view
-        positions, records = view.snapshot.records("gaps", [0, instrument_id], BEGIN_NS, EVER_NS, tape=view.tape)
-        self.rows = ledger(records, positions)
-
-    def records(self, instrument_id: int, channel: Channel, start_ns: int, end_ns: int) -> Records:
-        """Return all records of a channel in [start, end)."""
-        table = TABLE[channel]
-        _, found = self._view.snapshot.records(table, [instrument_id], start_ns, end_ns, tape=self._view.tape)
-        return found[np.isin(found["kind"], KINDS[channel])]
-
-    def gaps(self, instrument_id: int, start_ns: int, end_ns: int) -> Sequence[Gap]:
-        """Return the gaps that touch a window."""
-        ids = (0, instrument_id)
-        return [r for r in self.rows if r.instrument_id in ids and r.start_ns < end_ns and r.end_ns >= start_ns]
 
 
 def answer_day(ask: AskDay, view: View) -> tuple[Reply, bytes]:
@@ -53,10 +32,13 @@ def answer_day(ask: AskDay, view: View) -> tuple[Reply, bytes]:
     window = day_window(sessions, day, ask.basis)
     if window.start_ns > ask.now_ns:
         raise BadInput(f"{day} has not begun", hint="a day that was recorded")
-    past = LakePast(view, who.id)
+    past = LakePast(view.snapshot, view.tape, [who.id])
+    reach = REACH_DAYS * DAY_NS
+    kept = Kept(view.snapshot, view.tape, [who.id], window.start_ns - reach, window.end_ns + reach)
+    notes: list[str] = [f"spot checks and quality could not be read: {why}" for why in kept.damaged]
     until = _until(ask, view)
-    notes: list[str] = []
-    series = [s for channel in TABLE if (s := _series(ask, view, past, channel, sessions, day, until, notes))]
+    about = _About(ask, view, past, kept, sessions)
+    series = [s for channel in TABLE if (s := _series(about, channel, day, until, notes))]
     subject = Subject(
         instrument_id=who.id,
         symbol=who.symbol,
@@ -65,7 +47,9 @@ def answer_day(ask: AskDay, view: View) -> tuple[Reply, bytes]:
         sample=ask.sample,
         sources={0: "ticktape", **ask.sources},
     )
-    certificate = certify(subject, day, series, basis=ask.basis)
+    spots = kept.spots(who.id, *window)
+    quality = kept.findings(who.id, day) if ask.basis == "utc" else None
+    certificate = certify(subject, day, series, basis=ask.basis, spots=spots, quality=quality)
     running = until < window.end_ns
     answer = a.CompletenessAnswer(
         as_of_position=view.tape.end,
@@ -91,19 +75,32 @@ def _until(ask: AskDay, view: View) -> int:
     return int(last["ts_recv"][0]) if len(last) else ask.now_ns
 
 
-def _series(
-    ask: AskDay, view: View, past: LakePast, channel: Channel, sessions: Calendar, day: date, until: int,
-    notes: list[str],
-) -> Series | None:  # fmt: skip
+class _About(NamedTuple):
+    # What every channel of a day is told from.
+    ask: AskDay
+    view: View
+    past: LakePast
+    kept: Kept
+    sessions: Calendar
+
+    def summary(self, channel: Channel, day: date) -> DaySummary:
+        """Return what keep noted when that is still true, else what the rows say."""
+        who, basis = self.ask.fact.instrument.id, self.ask.basis
+        noted = self.kept.summary(self.past, who, channel, day) if basis == "utc" else None
+        return noted or summarise(self.past, who, channel, self.sessions, day, basis=basis, read_ns=READ_NS)
+
+
+def _series(about: _About, channel: Channel, day: date, until: int, notes: list[str]) -> Series | None:
+    ask, past = about.ask, about.past
     who = ask.fact.instrument.id
-    since = view.begin(TABLE[channel], who, KINDS[channel])
+    since = about.view.begin(TABLE[channel], who, KINDS[channel])
     if since is None:
         return None
-    summary = summarise(past, who, channel, sessions, day, basis=ask.basis, read_ns=READ_NS)
+    summary = about.summary(channel, day)
     completeness = _class(ask, channel, summary, notes)
     summaries = [summary]
     if completeness == Completeness.SEQUENCE:  # the days beside it prove its ends
-        summaries += _beside(past, who, channel, sessions, day, ask.basis, since)
+        summaries += _beside(about, channel, day, since)
     sources = [number for number in ask.sources if number]
     gaps = concerning(past.rows, who, channel, summary.sources or sources)
     return Series(
@@ -113,36 +110,30 @@ def _series(
         gaps=gaps,
         has_history=any(gap.state == GapState.FILLED and gap.has_ids for gap in past.rows),
         since_ns=since,
-        until_ns=until if until < day_window(sessions, day, ask.basis).end_ns else FOREVER_NS,
+        until_ns=until if until < day_window(about.sessions, day, ask.basis).end_ns else FOREVER_NS,
     )
 
 
 def _class(ask: AskDay, channel: Channel, summary: DaySummary, notes: list[str]) -> Completeness:
     """Return how far this channel's day can be proven: by the weakest of those who wrote it."""
-    name = channel.name.lower()
     wrote = [ask.sources.get(number, f"source-{number}") for number in summary.sources] or list(ask.classes)
-    found: list[Completeness] = []
-    for source in wrote:
-        told = ask.classes.get(source, {}).get(name)
-        if told in _CLASSES:
-            found.append(Completeness(told))
-        elif summary.sources:
-            notes.append(f"nobody told yet how far {source} can prove its {name}s: start the recorder once")
-            return Completeness.NONE
-    return max(found, key=_CLASSES.index, default=Completeness.NONE)
+    found, silent = weakest(channel, wrote, ask.classes)
+    if silent and summary.sources:
+        name = channel.name.lower()
+        notes.append(f"nobody told yet how far {silent[0]} can prove its {name}s: start the recorder once")
+        return Completeness.NONE
+    return found
 
 
-def _beside(
-    past: LakePast, who: int, channel: Channel, sessions: Calendar, day: date, basis: Basis, since: int
-) -> list[DaySummary]:  # fmt: skip
+def _beside(about: _About, channel: Channel, day: date, since: int) -> list[DaySummary]:
     found: list[DaySummary] = []
     for step in (-1, 1):
         for distance in range(1, REACH_DAYS + 1):
             other = day + timedelta(days=step * distance)
             try:
-                if day_window(sessions, other, basis).end_ns <= since:
+                if day_window(about.sessions, other, about.ask.basis).end_ns <= since:
                     break
-                summary = summarise(past, who, channel, sessions, other, basis=basis, read_ns=READ_NS)
+                summary = about.summary(channel, other)
             except BadInput:  # no trade date, or no year the calendar knows
                 continue
             if summary.numberings:
