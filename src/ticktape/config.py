@@ -55,6 +55,13 @@ class KeepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hot_hours: float = 0.0
     flush_every_s: float = 600.0
     retain_days: dict[str, int] = {}
+    spot_every_s: float = 60.0
+    spot_venue: bool = True
+    quality_every_s: float = 60.0
+    backup_to: str = ""
+    backup_every_h: float = 24.0
+    backup_keep: int = 7
+    drill_every_days: float = 7.0
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -13,6 +13,7 @@ import msgspec
 from ticktape.errors import Damaged
 from ticktape.keep.flush import Flusher
 from ticktape.lake.catalogue import Catalogue, Entry
+from ticktape.lake.notes import holds_notes
 from ticktape.lake.verify import BadFile, Report
 
 
@@ -44,8 +45,8 @@ def _again(flusher: Flusher, bad: BadFile) -> bool:
     entry = next((e for e in version.files if e.path == bad.path), None)
     if entry is None:  # compacted or expired since
         return True
-    if bad.table == "bars" or bad.first_position < reader.first:
-        return False
+    if bad.table == "bars" or bad.first_position < reader.first or holds_notes(entry):
+        return False  # what keep noted itself is on no tape
     _quarantine(catalogue, entry)
     written = flusher.write_rows(catalogue, bad.first_position, bad.end_position, bad.partition)
     if [file.path for file in written] == [entry.path]:  # the same content has the same name: it is in its place

@@ -7,20 +7,24 @@ tape, so a wrong clock deletes nothing.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 import structlog
 
 from ticktape.clock import Clock, SystemClock
-from ticktape.errors import Misconfigured, TicktapeError
+from ticktape.errors import TicktapeError
 from ticktape.keep import compact as compaction
+from ticktape.keep.alerts import Alerts
 from ticktape.keep.expire import expire, retention, vacuum
 from ticktape.keep.flush import Flushed, Flusher
+from ticktape.keep.notes import write
 from ticktape.lake.disk import Disk
+from ticktape.lake.figures import KeepFigures
 from ticktape.lake.files import Maker
+from ticktape.lake.notes import Note
 from ticktape.tape.lock import Lock
 from ticktape.tape.reader import Reader, trim
 
@@ -38,18 +42,12 @@ class KeepSettings(msgspec.Struct, frozen=True, kw_only=True):
     hot_hours: float = 1.0  # of tape kept although the lake has it; 0 keeps everything
     flush_every_s: float = 600.0
     retain_days: dict[str, int] = {}  # by table, where it is not the default; 0 keeps everything
-
-
-class Counters(msgspec.Struct):
-    """What a keeper did so far."""
-
-    flushes: int = 0
-    failures: int = 0
-    failures_in_a_row: int = 0
-    rows: int = 0
-    bytes: int = 0
-    lag_records: int = 0
-    last_error: str = ""
+    spot_every_s: float = 60.0  # a spot check of a random minute; 0: none
+    quality_every_s: float = 60.0  # how often it is looked whether a day has settled; 0: never
+    backup_to: str = ""  # a folder or s3://bucket/prefix; empty: no schedule
+    backup_every_h: float = 24.0
+    backup_keep: int = 7  # backups kept there; 0 keeps all
+    drill_every_days: float = 7.0  # a backup restored elsewhere and compared; 0: never
 
 
 def behind(reader: Reader, hot_ns: int) -> int:
@@ -68,6 +66,16 @@ def behind(reader: Reader, hot_ns: int) -> int:
     return position
 
 
+class Tidied(msgspec.Struct):
+    """What tidying up one table did. Partitions, but for the files that were deleted."""
+
+    table: str
+    compacted: int = 0
+    expired: int = 0
+    deleted_files: int = 0
+    error: str = ""
+
+
 class Keeper:
     """One keeper on one world. Its steps are plain calls, so that tests and commands take them one by one."""
 
@@ -77,7 +85,7 @@ class Keeper:
         """Take the lake's lock. Raises Busy, Misconfigured."""
         self.settings = settings
         self.reader = reader
-        self.counters = Counters()
+        self.figures = KeepFigures()
         self._clock = clock or SystemClock()
         self._disk = disk or Disk()
         lake = settings.data / "lake"
@@ -90,33 +98,43 @@ class Keeper:
             raise
         self._maker = Maker()
         self._tidied_ns: int | None = None
+        self._one = threading.Lock()  # one commit at a time, whichever thread it comes from
+        self.alerts = Alerts(settings.data, self._clock)
 
     def close(self) -> None:
         """Give the lock back."""
+        self.alerts.close()
         self._lock.release()
 
     # -- steps -------------------------------------------------------------------------------------
 
     def flush(self) -> list[Flushed]:
         """Move what is new into the lake, then trim. One log line. Raises what went wrong; the tape is kept."""
+        with self._one:
+            return self._flush()
+
+    def _flush(self) -> list[Flushed]:
         began = self._clock.monotonic_ns()
-        counters, done, error = self.counters, list[Flushed](), ""
+        figures, done, error = self.figures, list[Flushed](), ""
         try:
             done = self.flusher.flush()
             self.trim()
-            counters.failures_in_a_row = 0
+            figures.position = self.flusher.position()
+            figures.failures_in_a_row, figures.last_flush_ns = 0, self._clock.wall_ns()
         except Exception as failure:
-            counters.failures += 1
-            counters.failures_in_a_row += 1
-            error = counters.last_error = str(failure).partition("\n")[0]
+            figures.failures += 1
+            figures.failures_in_a_row += 1
+            error = figures.last_error = str(failure).partition("\n")[0]
             raise
         finally:
             rows, size = sum(each.rows for each in done), sum(each.size for each in done)
-            counters.flushes += 1
-            counters.rows += rows
-            counters.bytes += size
-            counters.lag_records = self._lag()
-            self._say(rows, size, (self._clock.monotonic_ns() - began) / 1e9, error)
+            seconds = (self._clock.monotonic_ns() - began) / 1e9
+            figures.flushes += 1
+            figures.rows += rows
+            figures.bytes += size
+            figures.seconds += seconds
+            figures.lag_records = self._lag()
+            self._say(rows, size, seconds, error)
         return done
 
     def _lag(self) -> int:
@@ -126,11 +144,11 @@ class Keeper:
             return -1
 
     def _say(self, rows: int, size: int, seconds: float, error: str) -> None:
-        figures = {"rows": rows, "bytes": size, "seconds": round(seconds, 3), "lag": self.counters.lag_records}
-        figures["failures"] = self.counters.failures
+        figures = {"rows": rows, "bytes": size, "seconds": round(seconds, 3), "lag": self.figures.lag_records}
+        figures["failures"] = self.figures.failures
         if error:
-            log.error("lake.flush_failed", error=error, in_a_row=self.counters.failures_in_a_row, **figures)
-        elif rows or self.counters.failures_in_a_row:
+            log.error("lake.flush_failed", error=error, in_a_row=self.figures.failures_in_a_row, **figures)
+        elif rows or self.figures.failures_in_a_row:
             log.info("lake.flushed", **figures)
 
     def trim(self) -> int:
@@ -150,36 +168,42 @@ class Keeper:
         end = self.reader.end
         return int(self.reader.records[end - 1 - self.reader.base]["ts_recv"]) if end > self.reader.first else 0
 
-    def tidy(self, tell: Callable[[str, str], None] | None = None) -> None:
+    def tidy(self, tell: Callable[[str, str], None] | None = None) -> list[Tidied]:
         """Compact what closed, let go of what is too old, delete what nobody needs. Each table by itself."""
         days = retention(self.flusher.tables, self.settings.retain_days)
-        for name, catalogue in self.flusher.tables.items():
-            try:
-                self._tidy(name, days[name], tell)
-                vacuum(catalogue, self._disk)
-                catalogue.forget()
-            except (TicktapeError, OSError) as error:
-                self.counters.failures += 1
-                log.error("lake.tidy_failed", table=name, error=str(error).partition("\n")[0])
+        return [self._tidied(name, days[name], tell) for name in self.flusher.tables]
 
-    def _tidy(self, name: str, days: int, tell: Callable[[str, str], None] | None) -> None:
+    def _tidied(self, name: str, days: int, tell: Callable[[str, str], None] | None) -> Tidied:
+        done = Tidied(name)
+        try:
+            with self._one:
+                self._tidy(name, days, tell, done)
+        except (TicktapeError, OSError) as error:
+            self.figures.tidy_failures += 1
+            done.error = str(error).partition("\n")[0]
+            log.error("lake.tidy_failed", table=name, error=done.error)
+            self.alerts.start("tidy_failure", name, done.error)
+        else:
+            self.alerts.clear("tidy_failure", name)
+        self.figures.compactions += done.compacted
+        self.figures.expiries += done.expired
+        self.figures.deleted_files += done.deleted_files
+        return done
+
+    def _tidy(self, name: str, days: int, tell: Callable[[str, str], None] | None, done: Tidied) -> None:
         catalogue = self.flusher.tables[name]
         if (gone := expire(catalogue, days, self.now_ns(), self._disk)) is not None:
+            done.expired += len(gone.partitions)
             log.info("lake.expired", table=name, partitions=len(gone.partitions), rows=gone.rows, bytes=gone.size)
         for partition in compaction.due(catalogue, self.now_ns(), SETTLE_NS):
             if tell is not None:
                 tell(name, partition)
-            done = compaction.compact(catalogue, partition, self._disk, self._maker)
-            if done is not None:
-                log.info("lake.compacted", **done._asdict())
-
-    # -- running -----------------------------------------------------------------------------------
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Flush at intervals until `stop` is set, and once more at the end."""
-        while not stop.is_set():
-            await _pause(stop, await asyncio.to_thread(self.turn))
-        await asyncio.to_thread(self.turn, last=True)
+            made = compaction.compact(catalogue, partition, self._disk, self._maker)
+            if made is not None:
+                done.compacted += 1
+                log.info("lake.compacted", **made._asdict())
+        done.deleted_files = vacuum(catalogue, self._disk)
+        catalogue.forget()
 
     def turn(self, *, last: bool = False) -> float:
         """Flush and tidy. Returns how long to wait, in seconds: after a failure longer each time."""
@@ -188,40 +212,16 @@ class Keeper:
         except Exception as error:  # whatever it was: the tape has the rows, and we try again
             if not isinstance(error, TicktapeError | OSError):
                 log.exception("lake.flush_broke")
-            return min(FIRST_RETRY_S * 2 ** min(self.counters.failures_in_a_row - 1, 16), MOST_RETRY_S)
+            return min(FIRST_RETRY_S * 2 ** min(self.figures.failures_in_a_row - 1, 16), MOST_RETRY_S)
         now = self._clock.monotonic_ns()
         if not last and (self._tidied_ns is None or now - self._tidied_ns >= TIDY_EVERY_NS):
             self._tidied_ns = now
             self.tidy()
         return self.settings.flush_every_s
 
+    # -- what keep notes ---------------------------------------------------------------------------
 
-async def keep(settings: KeepSettings, stop: asyncio.Event) -> None:
-    """Keep until `stop` is set. Raises Busy when another keeper owns the lake."""
-    reader = await _reader(settings.data / "tape", stop)
-    if reader is None:
-        return
-    keeper = Keeper(settings, reader)
-    log.info("keep.started", hot_hours=settings.hot_hours or "everything", flush_every_s=settings.flush_every_s)
-    try:
-        await keeper.run(stop)
-    finally:
-        keeper.close()
-    log.info("keep.stopped", position=keeper.reader.end)
-
-
-async def _reader(folder: Path, stop: asyncio.Event) -> Reader | None:
-    while not stop.is_set():
-        try:
-            return Reader(folder)
-        except (Misconfigured, FileNotFoundError):  # the recorder has not made it yet
-            await _pause(stop, 0.5)
-    return None
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return
+    def note(self, notes: Sequence[Note], what: str) -> None:
+        """Write rows of our own into the `quality` table, between two flushes: all of them or none."""
+        with self._one:
+            write(self.flusher.tables["quality"], notes, what, self._disk, self._maker)

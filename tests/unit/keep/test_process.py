@@ -12,7 +12,8 @@ import structlog
 from lake_support import DAY, EVER, NOON, SECOND, World, market, same_rows, trades
 
 from ticktape.errors import Busy
-from ticktape.keep.process import Keeper, KeepSettings, keep
+from ticktape.keep.process import Keeper, KeepSettings
+from ticktape.keep.run import keep
 from ticktape.lake.disk import Disk
 from ticktape.lake.schema import TABLES
 from ticktape.model.records import Kind
@@ -79,7 +80,7 @@ def test_a_failing_flush_keeps_the_tape_says_so_backs_off_and_heals(
     with structlog.testing.capture_logs() as lines:
         assert made.turn() == 600.0
     assert [line["event"] for line in lines][:2] == ["tape.trimmed", "lake.flushed"]
-    assert (made.counters.failures, made.counters.failures_in_a_row, made.counters.lag_records) == (4, 0, 0)
+    assert (made.figures.failures, made.figures.failures_in_a_row, made.figures.lag_records) == (4, 0, 0)
     assert lines[1]["rows"] >= 40_000
     made.close()
 
