@@ -6,6 +6,7 @@ pyarrow's own conversions first import pandas where it is installed: 0.7 s and 4
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,17 @@ def indices_of(values: Any) -> pa.Array:
 def table_of(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
     """Return columns as a table."""
     return pa.table([arrow_of(columns[field.name], field.type) for field in schema], schema=schema)
+
+
+def repeated(value: int, count: int, kind: pa.DataType) -> pa.Array:
+    """Return one value many times; the arrays share memory that is kept."""
+    data = _repeats(value, 1 << max(count - 1, 1).bit_length(), str(kind))
+    return pa.Array.from_buffers(kind, count, [None, pa.py_buffer(data)])
+
+
+@lru_cache(maxsize=32)
+def _repeats(value: int, count: int, kind: str) -> Any:
+    return np.full(count, value, dtype=_DTYPES[kind])
 
 
 def numpy_of(column: pa.ChunkedArray) -> Any:

@@ -81,8 +81,10 @@ class Builder:
         if len(ticks.ts) == 0:
             return self
         # A piece adds at most one bar a tick and, for each instrument in it, one a width of its span.
-        span = int(ticks.ts.max() - ticks.ts.min()) // self._width + 2
-        who = int(np.count_nonzero(np.diff(ticks.instrument))) + 1
+        one = ticks.instrument[0] == ticks.instrument[-1]
+        low, high = (ticks.ts[0], ticks.ts[-1]) if one else (ticks.ts.min(), ticks.ts.max())
+        span = int(high - low) // self._width + 2
+        who = 1 if one else int(np.count_nonzero(np.diff(ticks.instrument))) + 1
         need = self._count + min(len(ticks.ts), span * who)
         if need > len(self._bars):
             self._bars, self._who = _grown(self._bars, 2 * need), _grown(self._who, 2 * need)
@@ -189,9 +191,9 @@ def corrected(fields: dict[str, Any]) -> dict[str, Any]:
     A notice speaks of the trade of its instrument that has its id.
     """
     kinds = fields["kind"]
-    notices = np.flatnonzero((kinds == Kind.CORRECT) | (kinds == Kind.CANCEL))
-    if len(notices) == 0:
+    if not (kinds > Kind.AGG_TRADE).any():
         return fields
+    notices = np.flatnonzero((kinds == Kind.CORRECT) | (kinds == Kind.CANCEL))
     fields = {name: values.copy() for name, values in fields.items()}
     ids, who = fields["c"], fields["instrument"]
     keep = np.ones(len(kinds), dtype=bool)

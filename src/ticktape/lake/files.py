@@ -25,11 +25,12 @@ from google_crc32c import extend as crc32c_of
 from google_crc32c import value as crc32c
 
 from ticktape.errors import Damaged
-from ticktape.lake.arrow import table_of
-from ticktape.lake.schema import DICTIONARY, PRUNED, Table, arrow_schema
+from ticktape.lake.arrow import repeated, table_of
+from ticktape.lake.schema import BY_LOOK, DICTIONARY, PRUNED, SPLIT, Table, arrow_schema
 
 MAGIC = b"TTSUMS1\n"
 TAIL_GUESS = 64 << 10  # read at once: most tails fit
+SAMPLE = 4096  # values of a column that decide how it is encoded
 _NAME = re.compile(r"(\d{14})-(\d{14})-([0-9a-f]{8})\.parquet")
 _FOOTER_END = 8  # length of the footer and PAR1
 HINT = "ticktape lake verify"
@@ -117,18 +118,28 @@ class Maker:
     def _write(self, table: Table, piece: Piece, bounds: Sequence[int], sink: Any, level: int) -> None:
         schema = arrow_schema(table.name)
         start = 0
-        with _writer(table, schema, sink, level) as writer:
+        with _writer(schema, sink, level, _encodings(table, piece(0, bounds[0]))) as writer:
             for stop in bounds:
                 writer.write_table(table_of(piece(start, stop), schema), row_group_size=max(1, stop - start))
                 start = stop
 
 
-def _writer(table: Table, schema: pa.Schema, sink: Any, level: int) -> pq.ParquetWriter:
+def _writer(schema: pa.Schema, sink: Any, level: int, encodings: Mapping[str, str]) -> pq.ParquetWriter:
     return pq.ParquetWriter(
         sink, schema, compression="zstd", compression_level=level, version="2.6", store_schema=False,
-        use_dictionary=[c.name for c in table.columns if c.encoding == DICTIONARY],
-        column_encoding={c.name: c.encoding for c in table.columns if c.encoding != DICTIONARY},
+        use_dictionary=[name for name, encoding in encodings.items() if encoding == DICTIONARY],
+        column_encoding={name: encoding for name, encoding in encodings.items() if encoding != DICTIONARY},
     )  # fmt: skip
+
+
+def _encodings(table: Table, columns: Columns) -> dict[str, str]:
+    """Return how each column of a file is encoded; where the schema leaves it to the values, by a look at them."""
+    return {c.name: _by_look(columns[c.name]) if c.encoding == BY_LOOK else c.encoding for c in table.columns}
+
+
+def _by_look(values: Any) -> str:
+    sample = values[:: max(len(values) // SAMPLE, 1)]
+    return DICTIONARY if 2 * len(np.unique(sample)) <= len(sample) else SPLIT
 
 
 def pieces_of(columns: Columns) -> Piece:
@@ -233,7 +244,38 @@ def bounds_of(file: Stored, column: str, groups: Sequence[int]) -> tuple[int, in
 
 
 def read(file: Stored, groups: Sequence[int], columns: Sequence[str]) -> pa.Table:
-    """Return columns of some row groups, each chunk checked before it is decoded. Raises Damaged."""
+    """Return columns of some row groups, each chunk checked before it is decoded. Raises Damaged.
+
+    A column that holds one value, by the statistics of the proven footer, is not read at all.
+    """
+    constant = {name: value for name in columns if (value := _constant_in(file, groups, name)) is not None}
+    varying = [name for name in columns if name not in constant]
+    if not constant:
+        return _decoded(file, groups, columns)
+    count = int(file.rows[list(groups)].sum())
+    rows = _decoded(file, groups, varying) if varying else None
+    schema = arrow_schema(file.path.parent.parent.name)
+    arrays = [
+        repeated(constant[name], count, schema.field(name).type)
+        if rows is None or name in constant
+        else rows.column(name)
+        for name in columns
+    ]
+    return pa.table(arrays, schema=pa.schema([schema.field(name) for name in columns]))
+
+
+def _constant_in(file: Stored, groups: Sequence[int], name: str) -> int | None:
+    place = file.column[name]
+    value: int | None = None
+    for g in groups:
+        found = file.metadata.row_group(g).column(place).statistics
+        if not isinstance(found.min, int) or found.min != found.max or value not in (None, found.min):
+            return None
+        value = found.min
+    return value
+
+
+def _decoded(file: Stored, groups: Sequence[int], columns: Sequence[str]) -> pa.Table:
     buffer = _scratch(file.size)
     wanted = [file.column[name] for name in columns]
     try:

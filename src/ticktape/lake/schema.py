@@ -6,7 +6,8 @@ int64 nanoseconds, because Delta cuts nanosecond timestamps to microseconds. Del
 
 Encodings were measured on the Binance capture and on a made-up market of eight instruments (bytes a value after
 zstd, values a second read): times and prices DELTA_BINARY_PACKED (1.1-2.5 B, 190-500 M/s; PLAIN as small and half
-as fast), sizes BYTE_STREAM_SPLIT (2.4-3.6 B, 250 M/s), what hardly varies by dictionary (0.0-0.1 B, 400-700 M/s).
+as fast), sizes by dictionary where they repeat (0.4-2.1 B, 400 M/s) else BYTE_STREAM_SPLIT (2.4-3.6 B, 250 M/s), what
+hardly varies by dictionary (0.0-0.1 B, 400-700 M/s).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ APP = "ticktape"  # whose transaction a commit carries; its version is the tape 
 MARK = "ticktape.mark"  # and the checksum of the last records before it
 
 DELTA, SPLIT, PLAIN, DICTIONARY = "DELTA_BINARY_PACKED", "BYTE_STREAM_SPLIT", "PLAIN", "RLE_DICTIONARY"
+BY_LOOK = "DICTIONARY or BYTE_STREAM_SPLIT"  # by how often values repeat: decided for each file
 Type = Literal["int64", "int32", "int8", "binary"]
 
 
@@ -63,7 +65,7 @@ _HEAD = (
 
 def _four(a: str, b: str, c: str, d: str, *, sizes: str = "") -> tuple[Column, ...]:
     pairs = zip((a, b, c, d), "abcd", strict=True)
-    return tuple(Column(name, "int64", field, SPLIT if field in sizes else DELTA) for name, field in pairs)
+    return tuple(Column(name, "int64", field, BY_LOOK if field in sizes else DELTA) for name, field in pairs)
 
 
 def _wide(*names: str) -> tuple[Column, ...]:
