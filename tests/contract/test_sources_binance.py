@@ -15,7 +15,7 @@ import pytest
 from ticktape.clock import SystemClock
 from ticktape.errors import Misconfigured, Throttled, Unavailable, UnknownSymbol
 from ticktape.model.book import Book
-from ticktape.model.instruments import Instrument, Listing
+from ticktape.model.instruments import AssetClass, Instrument, Listing
 from ticktape.model.records import BadReason, Channel, Flag, GapCause, Kind, Records, Side, empty
 from ticktape.simulate.binance import (
     BinanceVenue,
@@ -54,6 +54,9 @@ class Instruments:
 
     def find_at(self, vendor: str, name: str, at_ns: int) -> Instrument | None:
         return self.find(vendor, name)
+
+    def name_of(self, vendor: str, instrument_id: int) -> str | None:
+        return next((name for (who, name), it in self.rows.items() if (who, it.id) == (vendor, instrument_id)), None)
 
     def enrol(self, vendor: str, name: str, listing: Listing) -> Instrument:
         fields = {field: getattr(listing, field) for field in listing.__struct_fields__}
@@ -480,6 +483,49 @@ async def test_ids_that_never_existed_are_confirmed_by_an_end_and_the_newest_can
         market.move(2)
         assert market.venue.ledger("BTCUSDT", before + 1)[0].trade_id == before + 8
         assert len(await filled(source, cannot_tell)) == 0
+
+
+@pytest.mark.asyncio
+async def test_many_small_holes_cost_as_many_requests_as_they_have_pages() -> None:
+    async with still(rate=3000) as market, recording(market.venue) as (source, tape, task):
+        await until(lambda: len(tape.watched) == 3 and tape.book().synced, task)
+        market.move(20)
+        last = market.venue.ledger("BTCUSDT")[-1].trade_id
+        await until(lambda: tape.ids(Kind.TRADE)[-1:] == [last], task)
+        ids = tape.ids(Kind.TRADE)
+        near, far = ids[0:3000:3], ids[4500:4503]
+        assert len(far) == 3
+        parts = tuple((i, i) for i in (*near, *far))
+        before = market.venue.weights.used
+        again = await filled(source, contract.Hole(1, Channel.TRADE, near[0], far[-1], parts))
+        assert again["c"].tolist() == [*near, *far]
+        assert market.venue.weights.used - before == 4 * 25  # three pages, and one after a leap
+
+
+@pytest.mark.asyncio
+async def test_a_symbol_that_is_not_configured_any_more_still_has_its_history() -> None:
+    async with still() as market, recording(market.venue) as (source, tape, task):
+        await until(lambda: len(tape.watched) == 3, task)
+        market.move(1)
+        ids = [row.trade_id for row in market.venue.ledger("BTCUSDT")]
+        await until(lambda: tape.ids(Kind.TRADE)[-1:] == ids[-1:], task)
+        instruments: Any = source._directory  # pyright: ignore[reportPrivateUsage]
+        other = BinanceSource(settings(market.venue, symbols=("ETHUSDT",)), instruments)
+        assert (await filled(other, contract.Hole(1, Channel.TRADE, ids[0], ids[4])))["c"].tolist() == ids[:5]
+
+
+@pytest.mark.asyncio
+async def test_what_cannot_be_asked_for_now_is_not_said_to_be_missing() -> None:
+    instruments = Instruments()
+    listing = Listing(
+        symbol="GONEUSDT", venue="binance", asset_class=AssetClass.CRYPTO, tick_size=Decimal(1), size_step=Decimal(1)
+    )
+    gone = instruments.enrol("binance", "GONEUSDT", listing).id
+    async with still() as market:
+        source = BinanceSource(settings(market.venue), instruments)
+        for instrument_id in (gone, 77):  # one the venue does not list any more, one that nobody knows
+            with pytest.raises(Unavailable):
+                await filled(source, contract.Hole(instrument_id, Channel.TRADE, 1, 2))
 
 
 @pytest.mark.asyncio

@@ -129,7 +129,7 @@ def fill(*, data: DataOption, json: JsonOption = False) -> None:
     from ticktape.config import world_of
     from ticktape.serve.control import Control, Request
 
-    told = asyncio.run(Control(world_of(data) / "record.sock").ask(Request("fill")))  # pyright: ignore[reportArgumentType]  # the recorder knows this call
+    told = asyncio.run(Control(world_of(data) / "record.sock").ask(Request("fill")))
     answer = msgspec.json.decode(told)
     if json:
         show.as_json(answer)

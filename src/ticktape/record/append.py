@@ -161,6 +161,18 @@ class Appender:
         above = max(0, last_id - max(first_id, int(cell["last_id"]) + 1) + 1)  # the numbering began anew since
         return int(hole_lists.count(self._holes, cell["hole"], first_id, last_id)) + above
 
+    def missing_parts(self, instrument: int, channel: Channel, first_id: int, last_id: int) -> list[tuple[int, int]]:
+        """Return the ranges of ids in [first_id, last_id] that were never stored, ascending."""
+        cell = self._cell(instrument, channel)
+        if not cell["fresh"]:
+            return []
+        parts: Ints = np.empty((64, 2), dtype=np.int64)
+        while (found := hole_lists.ranges(self._holes, cell["hole"], first_id, last_id, parts)) > len(parts):
+            parts = np.empty((found, 2), dtype=np.int64)
+        above = max(first_id, int(cell["last_id"]) + 1)
+        rest = [(above, last_id)] if above <= last_id else []  # the numbering began anew since
+        return [(int(a), int(b)) for a, b in parts[:found][::-1]] + rest
+
     def last_recv_ns(self, instrument: int, channel: Channel) -> int:
         """Return when the last record of a channel came, our clock, or 0."""
         return int(self._cell(instrument, channel)["last_recv"])

@@ -1,6 +1,7 @@
 """The way in from the other processes: `record.sock` in the data folder. See control.py for the lines.
 
 {"call": "sources"}                                          -> {"ok": [{"name": ...}, ...]}
+{"call": "fill"}                                             -> {"ok": {"waiting": 3}}: gaps tried again now
 {"call": "start" | "stop" | "restart", "name": "binance"}    -> {"ok": {...}}
 {"call": "symbols", "name": ..., "add": [...], "remove": [...]}
 """

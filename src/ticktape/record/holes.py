@@ -109,3 +109,19 @@ def count(holes: Any, head: int, first: int, last: int) -> int:
             total += high - low + 1
         k = holes[k].next
     return total
+
+
+@kernel
+def ranges(holes: Any, head: int, first: int, last: int, out: Any) -> int:
+    """Write the parts of [first, last] that are in holes to `out` (n, 2), newest first. Returns how many there are."""
+    found = 0
+    k = head
+    while k != NIL:
+        low, high = max(holes[k].first, first), min(holes[k].last, last)
+        if low <= high:
+            if found < out.shape[0]:
+                out[found, 0] = low
+                out[found, 1] = high
+            found += 1
+        k = holes[k].next
+    return found

@@ -225,6 +225,8 @@ class Recorder:
     async def _call(self, call: Call) -> Any:
         if call.call == "sources":
             return [self._about(r) for r in self.runners]
+        if call.call == "fill":
+            return {"waiting": self._filler.hurry()}
         runner = next((r for r in self.runners if r.pump.source.name == call.name), None)
         if runner is None:
             names = ", ".join(r.pump.source.name for r in self.runners) or "none"
@@ -235,7 +237,7 @@ class Recorder:
             elif call.call in ("stop", "restart"):
                 await runner.stop()
             elif call.call != "start":
-                raise BadInput(f"no call '{call.call[:40]!a}'", hint="sources, start, stop, restart, symbols")
+                raise BadInput(f"no call '{call.call[:40]!a}'", hint="sources, fill, start, stop, restart, symbols")
             if call.call in ("start", "restart") and self._tasks is not None:
                 runner.start(self._tasks)
         return self._about(runner)

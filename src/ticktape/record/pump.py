@@ -18,6 +18,7 @@ from ticktape.errors import DiskFull
 from ticktape.model.records import (
     BadReason,
     Channel,
+    Completeness,
     Flag,
     GapCause,
     Kind,
@@ -28,7 +29,7 @@ from ticktape.model.records import (
 from ticktape.record import judge
 from ticktape.record.append import Appender
 from ticktape.record.raw import RawFrames
-from ticktape.sources.contract import Bad, Batch, Completeness, Source, Watched
+from ticktape.sources.contract import Bad, Batch, Source, Watched
 
 log = structlog.get_logger("record")
 

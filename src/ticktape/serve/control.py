@@ -11,7 +11,7 @@ from ticktape.control import TIMEOUT_S, Client
 
 KEEP_TIMEOUT_S = 15.0  # keep answers an order after ten seconds at the latest, done or not
 
-Call = Literal["sources", "start", "stop", "restart", "symbols"]
+Call = Literal["sources", "fill", "start", "stop", "restart", "symbols"]
 
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -35,12 +35,13 @@ class Batch:
 
 
 class Hole(NamedTuple):
-    """Ids missing of one channel, both ends included."""
+    """Ids missing of one channel, both ends included; with `parts` only those of these ranges are missing."""
 
     instrument_id: int
     channel: Channel
     first_id: int
     last_id: int
+    parts: tuple[tuple[int, int], ...] = ()  # ascending and apart, the first and the last at the hole's ends
 
 
 class Watched(NamedTuple):
@@ -59,6 +60,10 @@ class Directory(Protocol):
 
     def find_at(self, vendor: str, name: str, at_ns: int) -> Instrument | None:
         """Return the instrument a vendor called `name` at a time, or None."""
+        ...
+
+    def name_of(self, vendor: str, instrument_id: int) -> str | None:
+        """Return what a vendor calls an instrument now, or None."""
         ...
 
     def enrol(self, vendor: str, name: str, listing: Listing) -> Instrument:
@@ -133,8 +138,9 @@ class Source(Protocol):
     def fill(self, hole: Hole) -> AsyncIterator[Batch]:
         """Yield what the venue's history has of a hole, ascending, flagged BACKFILLED.
 
-        An end without all ids means that the venue confirms the rest as missing. Raises Unavailable or
-        Throttled when it cannot tell now; a source without history raises Misconfigured.
+        What lies between its parts may come too, and need not be asked for. An end without all ids means that
+        the venue confirms the rest as missing. Raises Unavailable or Throttled when it cannot tell now;
+        Misconfigured only where there is no history of the channel at all: then the hole is given up.
         """
         ...
 

@@ -11,10 +11,10 @@ import numpy as np
 from tape_support import CAPACITY, market
 
 from ticktape.clock import Clock
-from ticktape.model.records import Channel, GapCause, GapState, Ints, Kind, Records, unpack_gap
+from ticktape.model.records import Channel, Completeness, GapCause, GapState, Ints, Kind, Records, unpack_gap
 from ticktape.record import judge
 from ticktape.record.append import Appender, Limits
-from ticktape.sources.contract import Batch, Completeness, Directory, Hole, Sink, Watched
+from ticktape.sources.contract import Batch, Directory, Hole, Sink, Watched
 from ticktape.tape import segment
 from ticktape.tape.reader import Reader
 from ticktape.tape.writer import Writer

@@ -18,12 +18,13 @@ from tape_support import CAPACITY, SmallDisk, all_of, market, trades
 
 from ticktape.clock import Clock, ManualClock
 from ticktape.control import MAX_LINE
-from ticktape.errors import BadSymbol, Busy, Misconfigured, Unavailable
+from ticktape.errors import BadSymbol, Busy, Misconfigured, Unavailable, UnknownSymbol
 from ticktape.model.instruments import AssetClass, Listing
 from ticktape.model.records import (
     RECORD_BYTES,
     BadReason,
     Channel,
+    Completeness,
     Flag,
     GapCause,
     GapState,
@@ -37,7 +38,7 @@ from ticktape.record.raw import RawFrames
 from ticktape.record.runner import Backoff
 from ticktape.record.watchdog import Patience
 from ticktape.sources.capture.lines import Line, read_lines
-from ticktape.sources.contract import Bad, Batch, Completeness, Hole, Sink, Watched
+from ticktape.sources.contract import Bad, Batch, Hole, Sink, Watched
 from ticktape.tape import segment
 from ticktape.tape.segment import Disk
 
@@ -422,6 +423,110 @@ async def test_r01_a_gap_of_an_earlier_run_waits_for_its_source_to_be_up_before_
 
         await until(filled)
     assert sorted(market(tape_of(tmp_path))["c"].tolist()) == [1, 2, 3, 4, 5, 6]
+
+
+def asked_ids(asked: list[Hole]) -> list[int]:
+    """Return every id that was asked for, as often as it was."""
+    parts = [part for hole in asked for part in hole.parts or ((hole.first_id, hole.last_id),)]
+    return [i for first, last in parts for i in range(first, last + 1)]
+
+
+async def test_r30_a_thousand_small_holes_are_asked_for_together_and_each_comes_back_once(tmp_path: Path) -> None:
+    asked: list[Hole] = []
+
+    async def all_of_it(hole: Hole) -> AsyncIterator[Batch]:  # as a page is: with what was not asked for
+        asked.append(hole)
+        records = trades(range(hole.first_id, hole.last_id + 1))
+        records["flags"] |= np.uint32(Flag.BACKFILLED)
+        yield Batch(records)
+
+    source, clock = Fed(history=all_of_it), ManualClock(NOW)
+    async with recording(tmp_path, source, clock=clock) as recorder:
+        await source.feed(live([i for i in range(3001) if i % 3 != 1], clock))
+        assert len({g.state for g in await settled(tmp_path, 1000)}) == 1
+        assert len(asked) == 1
+        assert asked_ids(asked) == list(range(1, 3000, 3))
+        assert recorder.runners[0].pump.counts()["duplicates"] == 0  # what was not asked for is not judged
+    assert sorted(market(tape_of(tmp_path))["c"].tolist()) == list(range(3001))
+    assert {g.state for g in gaps(tmp_path) if g.cause == GapCause.SEQUENCE} == {GapState.CLOSED, GapState.FILLED}
+
+
+async def test_r30_a_fill_that_breaks_off_goes_on_with_what_is_missing_still(tmp_path: Path) -> None:
+    asked: list[Hole] = []
+
+    async def breaking(hole: Hole) -> AsyncIterator[Batch]:
+        asked.append(hole)
+        for n, i in enumerate(asked_ids([hole])):
+            if n == 7:
+                raise Unavailable("broken off")
+            records = trades([i])
+            records["flags"] |= np.uint32(Flag.BACKFILLED)
+            yield Batch(records)
+
+    source, clock = Fed(history=breaking), ManualClock(NOW)
+    async with recording(tmp_path, source, clock=clock):
+        await source.feed(live([0, 21, *range(22, 62, 2)], clock))
+
+        def filled() -> bool:
+            clock.advance(10 * SECOND)
+            return len([g for g in gaps(tmp_path) if g.state == GapState.FILLED]) == 20
+
+        await until(filled)
+    holes = [*range(1, 21), *range(23, 61, 2)]
+    assert sorted(market(tape_of(tmp_path))["c"].tolist()) == sorted([0, 21, *range(22, 62, 2), *holes])
+    # Seven of each call came back, and none of those is asked for again.
+    assert [len(asked_ids([hole])) for hole in asked] == [len(holes) - 7 * n for n in range(len(asked))]
+
+
+async def test_r30_what_the_venue_confirms_as_missing_is_said_though_the_rest_must_wait(tmp_path: Path) -> None:
+    async def lagging(hole: Hole) -> AsyncIterator[Batch]:
+        records = trades([5])  # and so 3 never was
+        records["flags"] |= np.uint32(Flag.BACKFILLED)
+        yield Batch(records)
+        raise Unavailable("history ends before the hole does")
+
+    source, clock = Fed(history=lagging), ManualClock(NOW)
+    async with recording(tmp_path, source, clock=clock):
+        await source.feed(live([1, 2, 4, 6, 8], clock))
+        found = {g.first: g.state for g in await settled(tmp_path, 2)}
+    assert found == {3: GapState.UNFILLABLE, 5: GapState.FILLED}
+
+
+async def test_a_gap_whose_instrument_the_source_does_not_know_now_waits(tmp_path: Path) -> None:
+    known = asyncio.Event()
+
+    async def fill(hole: Hole) -> AsyncIterator[Batch]:
+        if not known.is_set():
+            raise UnknownSymbol("acme: not listed")
+        records = trades([2])
+        records["flags"] |= np.uint32(Flag.BACKFILLED)
+        yield Batch(records)
+
+    source, clock = Fed(history=fill), ManualClock(NOW)
+    async with recording(tmp_path, source, clock=clock) as recorder:
+        await source.feed(live([1, 3], clock))
+        await until(lambda: any(w.tries for w in recorder._filler._waiting.values()))  # pyright: ignore[reportPrivateUsage]
+        assert recorder.runners[0].running
+        assert {g.state for g in gaps(tmp_path)} == {GapState.CLOSED}
+        known.set()
+        assert await ask(tmp_path, call="fill") == {"ok": {"waiting": 1}}  # and no time passes
+        (gap,) = await settled(tmp_path, 1)
+        assert gap.state == GapState.FILLED
+
+
+async def test_an_order_to_fill_counts_what_waits_and_takes_up_what_no_source_is_there_for(tmp_path: Path) -> None:
+    first, clock = Fed(history=history(refuse=10**6)[0]), ManualClock(NOW)
+    async with recording(tmp_path, first, clock=clock) as recorder:
+        await first.feed(live([1, 5], clock))
+        await until(lambda: recorder._filler.waiting == 1)  # pyright: ignore[reportPrivateUsage]
+        assert await ask(tmp_path, call="fill") == {"ok": {"waiting": 1}}
+    other = Fed(name="other")
+    async with recording(tmp_path, other, clock=clock) as recorder:
+        await other.up()
+        await until(lambda: len(recorder._filler._aside) == 1)  # pyright: ignore[reportPrivateUsage]
+        assert recorder._filler.waiting == 0  # pyright: ignore[reportPrivateUsage]
+        assert await ask(tmp_path, call="fill") == {"ok": {"waiting": 1}}
+        assert {g.state for g in gaps(tmp_path) if g.cause == GapCause.SEQUENCE} == {GapState.CLOSED}
 
 
 # -- R5 at the recorder -----------------------------------------------------------------------------------

@@ -38,6 +38,9 @@ class Instruments:
     def find_at(self, vendor: str, name: str, at_ns: int) -> Instrument | None:
         return self.find(vendor, name)
 
+    def name_of(self, vendor: str, instrument_id: int) -> str | None:
+        return next((name for (who, name), it in self.rows.items() if (who, it.id) == (vendor, instrument_id)), None)
+
     def enrol(self, vendor: str, name: str, listing: Listing) -> Instrument:
         fields = {field: getattr(listing, field) for field in listing.__struct_fields__}
         return self.rows.setdefault((vendor, name), Instrument(id=len(self.rows) + 1, **fields))

@@ -10,12 +10,12 @@ from typing import IO
 from msgspec import Struct
 
 from ticktape.errors import Misconfigured
-from ticktape.model.records import BadReason, Channel, empty
+from ticktape.model.records import BadReason, Channel, Completeness, empty
 from ticktape.sources import decimals
 from ticktape.sources.archive.files import contents_of, opened, verify
 from ticktape.sources.archive.rows import LAYOUT, Reader
 from ticktape.sources.capture.source import Enrolling
-from ticktape.sources.contract import Bad, Batch, Completeness, Directory, Hole, Sink, Watched
+from ticktape.sources.contract import Bad, Batch, Directory, Hole, Sink, Watched
 
 CHANNEL = {"aggTrades": Channel.AGG_TRADE, "trades": Channel.TRADE}
 BYTES_A_ROW = 80  # about

@@ -15,13 +15,13 @@ from msgspec import Struct
 
 from ticktape.clock import Clock, SystemClock
 from ticktape.errors import Misconfigured, Unavailable, UnknownSymbol
-from ticktape.model.records import BadReason, Channel, empty
+from ticktape.model.records import BadReason, Channel, Completeness, empty
 from ticktape.sources import decimals
 from ticktape.sources.binance.rest import PAGE, BinanceRest, HistoricalAggTrade
 from ticktape.sources.binance.settings import BinanceSettings
 from ticktape.sources.binance.source import BinanceSource, binance_symbol
 from ticktape.sources.binance.weights import Weights
-from ticktape.sources.contract import Bad, Batch, Completeness, Directory, Hole, Sink
+from ticktape.sources.contract import Bad, Batch, Directory, Hole, Sink
 
 MICROSECOND_NS = 1000
 

@@ -53,8 +53,11 @@ class Names:
         return None if slot is None else int(self.ids[slot])
 
     def symbol_of(self, instrument_id: int) -> str | None:
-        """Return the symbol of an instrument met before, or None."""
-        return self._symbol_of.get(instrument_id)
+        """Return the symbol of an instrument, from memory or from the directory, or None."""
+        symbol = self._symbol_of.get(instrument_id)
+        if symbol is None:  # one that is not configured any more
+            symbol = self._directory.name_of(self._vendor, instrument_id)
+        return symbol if symbol is not None and self.id_of(symbol) == instrument_id else None
 
     def only(self) -> str | None:
         """Return the symbol when there is exactly one: what a bare snapshot must be of."""

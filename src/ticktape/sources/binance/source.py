@@ -12,7 +12,7 @@ import numpy as np
 from ticktape.clock import Clock, SystemClock
 from ticktape.errors import BadSymbol, Misconfigured, Unavailable, UnknownSymbol
 from ticktape.model.instruments import AssetClass, Listing
-from ticktape.model.records import BadReason, Channel, Flag, empty
+from ticktape.model.records import BadReason, Channel, Completeness, Flag, empty
 from ticktape.model.symbols import parse_symbol
 from ticktape.sources import decimals
 from ticktape.sources.binance import backfill
@@ -23,7 +23,7 @@ from ticktape.sources.binance.normalise import MICROSECOND_NS, MILLISECOND_NS, n
 from ticktape.sources.binance.rest import BinanceRest, SymbolInfo
 from ticktape.sources.binance.settings import CHANNEL, BinanceSettings
 from ticktape.sources.binance.weights import Weights
-from ticktape.sources.contract import Bad, Batch, Completeness, Directory, Hole, Sink
+from ticktape.sources.contract import Bad, Batch, Directory, Hole, Sink
 
 _UNIT_NS = {"ms": MILLISECOND_NS, "us": MICROSECOND_NS}
 COMPLETENESS = {

@@ -20,14 +20,14 @@ from msgspec import Struct
 
 from ticktape.errors import BadSymbol, Misconfigured
 from ticktape.model.instruments import AssetClass, Instrument, Listing
-from ticktape.model.records import Channel, Flag, GapCause, Kind, Records
+from ticktape.model.records import Channel, Completeness, Flag, GapCause, Kind, Records
 from ticktape.sources import decimals
 from ticktape.sources.binance.book import BookSync
 from ticktape.sources.binance.names import Names
 from ticktape.sources.binance.normalise import MICROSECOND_NS, MILLISECOND_NS, normalise
 from ticktape.sources.binance.source import COMPLETENESS, binance_symbol
 from ticktape.sources.capture.lines import Line, read_lines
-from ticktape.sources.contract import Bad, Batch, Completeness, Directory, Hole, Sink, Watched
+from ticktape.sources.contract import Bad, Batch, Directory, Hole, Sink, Watched
 
 MOST_LINES = 1000  # in one batch
 ALIVE_EVERY_S = 30.0
@@ -179,6 +179,10 @@ class Enrolling:
     def find_at(self, vendor: str, name: str, at_ns: int) -> Instrument | None:
         """Return what the name meant at a time; a name nobody ever had is enrolled."""
         return self._directory.find_at(vendor, name, at_ns) or self.find(vendor, name)
+
+    def name_of(self, vendor: str, instrument_id: int) -> str | None:
+        """Pass on."""
+        return self._directory.name_of(vendor, instrument_id)
 
     def enrol(self, vendor: str, name: str, listing: Listing) -> Instrument:
         """Pass on."""

@@ -14,10 +14,10 @@ from msgspec import Struct
 
 from ticktape.errors import Misconfigured
 from ticktape.model.instruments import Instrument, Listing
-from ticktape.model.records import BadReason, Channel, empty
+from ticktape.model.records import BadReason, Channel, Completeness, empty
 from ticktape.sources import decimals
 from ticktape.sources.capture.source import Enrolling
-from ticktape.sources.contract import Bad, Batch, Completeness, Directory, Hole, Sink
+from ticktape.sources.contract import Bad, Batch, Directory, Hole, Sink
 from ticktape.sources.exported.about import About, Table, about_of
 from ticktape.sources.exported.rows import SYNTHETIC, Columns, batch, needed
 
