@@ -142,6 +142,10 @@ class Rest:
             parse_symbol(symbol)
         return await self._control(Call("symbols", name, change.add, change.remove))
 
+    async def fill_gaps(self, key: Admin) -> Response:
+        """Have every gap that waits tried again now; returns how many wait."""
+        return await self._control(Call("fill"))
+
     async def _control(self, call: Call) -> Response:
         answer = await self._parts.control.ask(call)
         return Response(b'{"ok":' + (bytes(answer) or b"null") + b"}", media_type="application/json")
@@ -178,6 +182,7 @@ def routes(rest: Rest) -> list[Route]:
         Route("GET", "/completeness/{symbol:path}/{date}", rest.past.completeness, a.CompletenessAnswer),
         Route("POST", "/sql", rest.past.sql, a.SqlAnswer),
         Route("GET", "/gaps", rest.gaps, a.GapsAnswer),
+        Route("POST", "/gaps/fill", rest.fill_gaps, None),
         Route("GET", "/status", rest.status, a.StatusAnswer),
         Route("GET", "/instruments", rest.instruments, a.Instruments),
         Route("GET", "/sources", rest.sources, a.SourcesAnswer),
