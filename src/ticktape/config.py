@@ -52,7 +52,7 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class KeepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[keep]`."""
 
-    hot_hours: float = 0.0
+    hot_hours: float = 1.0
     flush_every_s: float = 600.0
     retain_days: dict[str, int] = {}
     spot_every_s: float = 60.0

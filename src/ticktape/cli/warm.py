@@ -76,6 +76,7 @@ def _bars(folder: Path) -> None:
     reader, bars = Reader(folder), BarReader()
     bars.absorb(reader, reader.first, reader.end)
     bars.latest(1, next(iter(TIMEFRAMES)), Basis.TRADES, 10)
+    bars.pass_over(reader, reader.end, reader.end)
 
 
 def _decimals(_: Path) -> None:

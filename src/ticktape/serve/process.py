@@ -26,6 +26,7 @@ from ticktape.serve.live import Live
 from ticktape.serve.past.asks import Allowance
 from ticktape.serve.past.desk import Desk
 from ticktape.serve.past.pool import Pool, PoolSettings
+from ticktape.serve.past.recall import recall
 from ticktape.serve.queries import Queries
 from ticktape.tape.directory import TapeDirectory
 from ticktape.tape.reader import Reader
@@ -87,7 +88,7 @@ async def serve(
         parts = rest.Parts(keys, limits, control, hosts=_hosts(settings), desk=desk)
         server = _Server(_uvicorn_config(rest.build(parts), settings))
         async with asyncio.TaskGroup() as tasks:
-            follower = tasks.create_task(_follow(settings.data / "tape", parts, clock, stop), name="serve:live")
+            follower = tasks.create_task(_follow(settings.data / "tape", parts, pool, clock, stop), name="serve:live")
             tasks.create_task(server.serve(sockets=[sock]), name="serve:http")
             host, port = sock.getsockname()[:2]
             log.info("serve.started", address=f"http://{host}:{port}")
@@ -140,7 +141,7 @@ def _uvicorn_config(app: object, settings: ServeSettings) -> uvicorn.Config:
     )
 
 
-async def _follow(folder: Path, parts: rest.Parts, clock: Clock, stop: asyncio.Event) -> None:
+async def _follow(folder: Path, parts: rest.Parts, pool: Pool, clock: Clock, stop: asyncio.Event) -> None:
     reader = await _open(folder, stop)
     if reader is None:
         return
@@ -154,6 +155,9 @@ async def _follow(folder: Path, parts: rest.Parts, clock: Clock, stop: asyncio.E
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(live.run(stop), name="serve:tail")
             tasks.create_task(_flush_keys(parts.keys, stop), name="serve:keys")
+            recalling = tasks.create_task(recall(live, directory, pool, clock, stop), name="serve:recall")
+            await stop.wait()
+            recalling.cancel()  # a worker may be long at it
     finally:
         parts.queries = None
         directory.close()

@@ -58,8 +58,11 @@ class Provenance:
         """Return what every answer says."""
         return {"as_of_position": self._live.reader.end, "sample": self._live.reader.meta.sample}
 
-    def of(self, parts: Sequence[Part], channels: Sequence[Channel], what: str) -> Base:
-        """Return the provenance of rows that were found as they stand on the tape; `what` names a row."""
+    def of(self, parts: Sequence[Part], channels: Sequence[Channel], what: str, wanted: int = 1) -> Base:
+        """Return the provenance of rows that were found as they stand on the tape; `what` names a row.
+
+        `wanted` rows of each were asked for; a tape that was trimmed may have had more.
+        """
         filled = [part for part in parts if len(part.found.records)]
         flags = 0
         for part in filled:
@@ -71,16 +74,27 @@ class Provenance:
             "flags": list(flag_names(flags)),
             "gaps": [self.gap_row(g) for part in parts for g in self._gaps_of(part, channels)],
             "freshness": self.stalest([part.instrument for part in parts]),
-            "missing": [
-                f"no {what} of {part.instrument.symbol} on the tape" for part in parts if not len(part.found.records)
-            ]
-            + self.unread(),
+            "missing": [self._fewer(part, what) for part in parts if self._lacks(part, wanted)] + self.unread(),
         }
 
+    def _lacks(self, part: Part, wanted: int) -> bool:
+        count = len(part.found.records)
+        return count == 0 or (count < wanted and self._live.reader.first > 0)
+
+    def _fewer(self, part: Part, what: str) -> str:
+        count, symbol = len(part.found.records), part.instrument.symbol
+        if self._live.reader.first == 0:
+            return f"no {what} of {symbol} on the tape"
+        held = f"no {what} of {symbol}" if count == 0 else f"only {count} {what}s of {symbol}"
+        return f"{held} in the hot window; older ones: /api/v1/ticks/historical?kind={what}s"
+
     def unread(self) -> list[str]:
-        """Return what an answer lacks while a long tape is still being read after a start."""
-        behind = self._live.behind
-        return [f"bars and gaps are being read from the tape: {behind} records to go"] if behind else []
+        """Return what answers lack for now: while a long tape is still being read after a start, and what is older."""
+        behind, unsettled = self._live.behind, self._live.bars.unsettled
+        found = [f"bars and gaps are being read from the tape: {behind} records to go"] if behind else []
+        if unsettled:
+            found.append(f"{unsettled} bars lack a correction of ticks that left the tape: /api/v1/bars has it")
+        return found + self._live.lacking
 
     # -- sources -----------------------------------------------------------------------------------
 

@@ -58,7 +58,7 @@ class Queries:
         parts = [Part(i, self._trades(i.id, limit)) for i in instruments]
         rows = [list(encode.tick_rows(*p.found, p.instrument, self._from.names(p.found.records))) for p in parts]
         return a.Ticks(
-            **self._from.of(parts, _TRADES, "trade"),
+            **self._from.of(parts, _TRADES, "trade", limit),
             symbols=[self._symbol_part(part) for part in parts],
             ticks=encode.json_array(rows[0] if len(rows) == 1 else _merged(parts, rows)),
         )
@@ -96,7 +96,7 @@ class Queries:
         self._live.step()
         found = self._live.reader.latest(instrument.id, CHAIN_QUOTE, limit)
         return a.Quotes(
-            **self._from.of([Part(instrument, found)], _QUOTES, "quote"),
+            **self._from.of([Part(instrument, found)], _QUOTES, "quote", limit),
             symbol=instrument.symbol,
             instrument_id=instrument.id,
             quotes=encode.json_array(encode.quote_rows(*found, instrument, self._from.names(found.records))),

@@ -97,6 +97,7 @@ class AskDay(Ask, frozen=True, kw_only=True, tag="day"):
     basis: Literal["utc", "trade_date"]
     classes: dict[str, dict[str, str]]  # source name -> channel -> completeness class
     sample: bool
+    deep: bool = False  # from the rows, whatever keep noted; what differs from its notes is told
 
 
 class AskSql(Ask, frozen=True, kw_only=True, tag="sql"):
@@ -107,7 +108,15 @@ class AskSql(Ask, frozen=True, kw_only=True, tag="sql"):
     format: Format
 
 
-AnyAsk = AskTicks | AskBars | AskAsof | AskEstimate | AskDay | AskSql
+class AskOlder(Ask, frozen=True, kw_only=True, tag="older"):
+    """What `serve` held in memory of the time before the tape begins; see older.py."""
+
+    tape_first: int  # where the tape began when it was asked
+    instruments: list[int]
+    room: list[int]  # bars kept of each timeframe
+
+
+AnyAsk = AskTicks | AskBars | AskAsof | AskEstimate | AskDay | AskSql | AskOlder
 
 
 class Trouble(Struct, frozen=True):

@@ -20,7 +20,7 @@ import structlog
 
 from ticktape.errors import BadInput, Damaged, TicktapeError, TooCostly, Unavailable
 from ticktape.serve.limits import TooMany
-from ticktape.serve.past.asks import LENGTH, Allowance, Ask, AskSql, Reply, Trouble, frame, read_reply
+from ticktape.serve.past.asks import LENGTH, Allowance, Ask, AskOlder, AskSql, Reply, Trouble, frame, read_reply
 
 log = structlog.get_logger("serve")
 
@@ -61,7 +61,8 @@ class Pool:
     def __init__(self, data: Path, settings: PoolSettings = PoolSettings()) -> None:  # noqa: B008
         self._data, self._settings = data, settings
         self._slots = asyncio.Semaphore(settings.workers)
-        # Statements run as long as they may: never in all workers at once, where there are several.
+        # Statements, and filling the rings after a start, take long: never in all workers at once, where
+        # there are several.
         self._statements = asyncio.Semaphore(max(1, settings.workers - 1))
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
@@ -115,7 +116,7 @@ class Pool:
 
     @asynccontextmanager
     async def _turn(self, ask: Ask) -> AsyncGenerator[None]:
-        if isinstance(ask, AskSql):
+        if isinstance(ask, AskSql | AskOlder):
             async with self._statements, self._slots:
                 yield
         else:

@@ -83,6 +83,8 @@ def _answerer(ask: AnyAsk) -> Callable[[Any, Any], tuple[Reply, bytes]]:
             from ticktape.serve.past.day import answer_day as found  # noqa: PLC0415
         case asks.AskSql():
             from ticktape.serve.past.statement import answer_sql as found  # noqa: PLC0415
+        case asks.AskOlder():
+            from ticktape.serve.past.rings import answer_older as found  # noqa: PLC0415
     return found
 
 

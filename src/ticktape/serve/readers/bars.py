@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import mmap
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ticktape.errors import Unavailable
-from ticktape.model.bars import BAR, TIMEFRAMES, WIDTHS, BarFlag, Bars, Basis
+from ticktape.model.bars import BAR, TIMEFRAMES, WIDTHS, BarFlag, Bars, Basis, wide
 from ticktape.model.records import Flag, Ints, Kind, Records
 from ticktape.serve.readers import bar_kernel as kernel
+from ticktape.serve.readers import time_kernel
 from ticktape.tape.kernels import CHAIN_TRADE
 from ticktape.tape.reader import Reader
 
 _MAP_NORESERVE = 0x4000  # Linux; Python names it from 3.12 on
 _FRAME_OF = {name: place for place, name in enumerate(TIMEFRAMES)}
+NEVER_NS = -(2**63)
 _LEFT_OUT = int(Flag.NON_POSITIVE | Flag.CROSSED | Flag.SPIKE)
+
+
+class Key(NamedTuple):
+    """Whose bars: an instrument's, of trades (or where it has none, of aggregated trades) or of quotes."""
+
+    instrument_id: int
+    basis: Basis
+    aggregated: bool = False
 
 
 class BarReader:
@@ -34,6 +45,8 @@ class BarReader:
         self._dirty: Ints = np.zeros(1024, dtype=np.int64)
         self._pool: Bars = _addresses(kernel.POOL_BYTES)
         self._used = 0
+        self.trimmed = False  # the tape that is followed no longer has its beginning
+        self.unsettled = 0  # bars that a correction touches and that what is in memory cannot tell anew
         self._ensure(15)
 
     # -- following ---------------------------------------------------------------------------------
@@ -54,7 +67,50 @@ class BarReader:
                 self._revise(reader, which)
                 position += 1
 
+    def pass_over(self, reader: Reader, start: int, stop: int) -> None:
+        """Read the time off the records [start, stop), whose bars were installed."""
+        while True:
+            start = int(
+                time_kernel.pass_over(reader.records, reader.base, start, stop, self._marks, self._kinds, self._clock)
+            )
+            if start >= stop:
+                return
+            self._ensure(int(reader.records[start - reader.base]["instrument"]))
+
+    # -- what was built elsewhere ------------------------------------------------------------------
+
+    def install(self, key: Key, frames: Sequence[Bars], whole: Sequence[bool]) -> None:
+        """Begin with bars that were built before, by timeframe, oldest first; `whole`: there are none before these.
+
+        Only before anything of that instrument and basis was absorbed.
+        """
+        self._ensure(key.instrument_id)
+        place = key.instrument_id * 2 + key.basis
+        if self._rings["room"][place * kernel.FRAMES] == 0:
+            self._place_rings(place)
+        for t, bars in enumerate(frames):
+            ring = self._rings[place * kernel.FRAMES + t]
+            kept = bars[-int(ring["room"]) :]
+            at = int(ring["at"])
+            self._pool[at : at + len(kept)] = kept
+            if whole[t] and len(kept) and not kept[0]["flags"] & BarFlag.FILLED:
+                self._pool["flags"][at] |= np.uint32(BarFlag.PARTIAL)
+            ring["count"] = len(kept)
+        if key.basis == Basis.TRADES:
+            self._kinds[key.instrument_id] = Kind.AGG_TRADE if key.aggregated else Kind.TRADE
+
+    def tell_time(self, key: Key, venue_ns: int) -> None:
+        """Take in the newest venue time of an instrument that was installed."""
+        place = key.instrument_id * 2 + key.basis
+        self._marks[place] = max(int(self._marks[place]), venue_ns)
+
+    def set_clock(self, venue_ns: int) -> None:
+        """Say what the venue's clock showed where the tape begins; its CLOCK records carry it on from there."""
+        self._clock[kernel.VENUE_NOW] = self._clock[kernel.NEWEST] = venue_ns
+
     def _ensure(self, instrument: int) -> None:
+        if instrument < len(self._kinds):
+            return
         old, need = len(self._kinds), max(instrument + 1, 2 * len(self._kinds))
         self._parts = _grown(self._parts, 2 * need)
         self._marks = _grown(self._marks, 2 * need)
@@ -80,23 +136,49 @@ class BarReader:
         trades = _trades(reader, instrument, position, int(WIDTHS[-1]), number)
         hit = trades[trades["c"] == number]
         if len(hit) == 0:
+            self.unsettled += self.trimmed
             return
         ts = int(hit[0]["ts_event"])
+        reach = int(trades["ts_event"].min()) if self.trimmed else NEVER_NS  # what was trimmed is not among them
+        settled = True
         for t, width in enumerate(WIDTHS.tolist()):
             start = ts - ts % width
-            window = trades[(trades["ts_event"] >= start) & (trades["ts_event"] < start + width)]
-            self._rebuild(instrument * 2 * kernel.FRAMES + t, start, _as_corrected(window))
+            which = instrument * 2 * kernel.FRAMES + t
+            if reach < start:
+                window = trades[(trades["ts_event"] >= start) & (trades["ts_event"] < start + width)]
+                self._rebuild(which, start, _as_corrected(window))
+                continue
+            settled = settled and t > 0 and self._rejoin(which, start, width)
+            self.unsettled += not settled and self._at(which, start) is not None
 
-    def _rebuild(self, which: int, start: int, trades: Records) -> None:
+    def _at(self, which: int, start: int) -> int | None:
         ring = self._rings[which]
         k = int(kernel.find_place(self._rings[which : which + 1], self._pool, start))
-        if k < 0:
+        return None if k < 0 else int(ring["at"]) + (int(ring["first"]) + k) % int(ring["room"])
+
+    def _rebuild(self, which: int, start: int, trades: Records) -> None:
+        i = self._at(which, start)
+        if i is None:
             return
-        i = int(ring["at"]) + (int(ring["first"]) + k) % int(ring["room"])
         bar = self._pool[i : i + 1]
         revision, flags = int(bar["revision"][0]) + 1, int(bar["flags"][0]) | BarFlag.CORRECTED
         kernel.build_one(bar, start, trades)
         bar["revision"], bar["flags"] = revision, flags
+
+    def _rejoin(self, which: int, start: int, width: int) -> bool:
+        """Add up a bar from those of the next finer timeframe, corrected before it. False where some are not kept."""
+        i, finer = self._at(which, start), self._rings[which - 1]
+        kept = kernel.new_bars(int(finer["count"]))
+        kernel.copy_last(self._rings[which - 1 : which], self._pool, len(kept), kept)
+        if len(kept) == 0 or (finer["count"] == finer["room"] and kept["start"][0] > start):
+            return False
+        if i is None:
+            return True
+        parts = kept[(kept["start"] >= start) & (kept["start"] < start + width)]
+        add_up(self._pool[i : i + 1], parts[parts["count"] > 0])
+        self._pool["revision"][i] += 1
+        self._pool["flags"][i] |= np.uint32(BarFlag.CORRECTED)
+        return True
 
     # -- asking ------------------------------------------------------------------------------------
 
@@ -122,6 +204,23 @@ class BarReader:
     def too_old(self) -> int:
         """How many ticks were older than every bar still kept in memory; the tape has them."""
         return int(self._clock[kernel.TOO_OLD])
+
+
+def add_up(bar: Bars, parts: Bars) -> None:
+    """Make bar[0] the sum of its parts, which may be none; its start, revision and flags stay."""
+    if len(parts) == 0:
+        bar["count"] = 0
+        return
+    opens = parts[np.lexsort((parts["open_id"], parts["open_ts"]))[0]]
+    closes = parts[np.lexsort((parts["close_id"], parts["close_ts"]))[-1]]
+    for name in ("open_ts", "open_id", "open"):
+        bar[name] = opens[name]
+    for name in ("close_ts", "close_id", "close"):
+        bar[name] = closes[name]
+    bar["high"], bar["low"], bar["count"] = parts["high"].max(), parts["low"].min(), parts["count"].sum()
+    for name in ("volume", "notional"):
+        total = sum(wide(high, low) for high, low in parts[[f"{name}_high", f"{name}_low"]].tolist())
+        bar[f"{name}_high"], bar[f"{name}_low"] = total >> 64, total & (2**64 - 1)
 
 
 def _addresses(size: int) -> Bars:
