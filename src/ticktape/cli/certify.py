@@ -21,7 +21,7 @@ def certify(
     *,
     data: DataOption,
     trade_date: Annotated[bool, typer.Option("--trade-date", help="DATE is the venue's business date.")] = False,
-    deep: Annotated[bool, typer.Option("--deep", help="First check every byte of tape and lake.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Check every byte, and trust no summary.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Prove what is stored of a day, and say why; exit 1 when it is incomplete."""
@@ -31,7 +31,7 @@ def certify(
     damaged = _damaged(world) if deep else []
     for line in damaged:
         typer.echo(line, err=True)
-    answer = _answer(world, symbol, _date(day), "trade_date" if trade_date else "utc")
+    answer = _answer(world, symbol, _date(day), "trade_date" if trade_date else "utc", deep=deep)
     if json:
         show.as_json(answer)
     else:
@@ -63,7 +63,9 @@ def _damaged(world: Path) -> list[str]:
     return found + ([] if lake.ok else ["the lake is not all as written: ticktape lake verify"])
 
 
-def _answer(world: Path, symbol: str, day: str, basis: Literal["utc", "trade_date"]) -> dict[str, Any]:
+def _answer(
+    world: Path, symbol: str, day: str, basis: Literal["utc", "trade_date"], *, deep: bool = False
+) -> dict[str, Any]:
     import msgspec
 
     from ticktape.serve.answers import Freshness
@@ -93,6 +95,7 @@ def _answer(world: Path, symbol: str, day: str, basis: Literal["utc", "trade_dat
         basis=basis,
         classes=asyncio.run(Classes(world, Control(world / "record.sock")).known()),
         sample=sample,
+        deep=deep,
     )
     _, body = answer_day(ask, World(world).view(ask))
     return msgspec.json.decode(body)
@@ -108,8 +111,21 @@ def _print(answer: dict[str, Any]) -> None:
     names = ("channel", "completeness", "verdict", "records", "expected", "missing", "backfilled", "duplicates")
     body = [[*(_cell(proof[name]) for name in names), str(len(proof["gaps"]))] for proof in made["channels"]]
     show.rows(header, body)
+    _print_checks(made)
     typer.echo(f"hash {made['hash']} ({made['hash_version']})")
     typer.echo(f"certificate {made['certificate']}")
+
+
+def _print_checks(made: dict[str, Any]) -> None:
+    spots, quality = made["spot_checks"], made["quality"]
+    if spots is not None:
+        typer.echo(f"spot checks: {spots['passed']:,} of {spots['checked']:,} values passed")
+        for miss in spots["misses"]:
+            typer.echo(f"  {miss}")
+    if quality is not None:
+        typer.echo("quality: as usual" if not quality else "quality:")
+        for finding in quality:
+            typer.echo(f"  {finding['channel']} {finding['check']}: {finding['message']}")
 
 
 def _cell(value: Any) -> str:

@@ -70,7 +70,7 @@ class Schedule:
             if now or due(names, self._clock.wall_ns(), int(self._settings.backup_every_h * HOUR_NS)):
                 self._back_up(store)
             if self._drill_due():
-                self._drill()
+                self.drill()
         except (TicktapeError, OSError) as error:
             return self._failed(error)
         finally:
@@ -125,7 +125,8 @@ class Schedule:
         last = self._figures.last_drill_ns
         return last is None or self._clock.wall_ns() - last >= every_ns
 
-    def _drill(self) -> Drill:
+    def drill(self) -> Drill:
+        """Restore the newest backup, compare it and say how that went. Raises Damaged, Misconfigured, DiskFull."""
         for left in self._world.folder.glob("ticktape-drill-*"):  # of one that was killed
             shutil.rmtree(left)
         name = self._figures.last_name

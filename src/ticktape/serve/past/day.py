@@ -9,7 +9,7 @@ import msgspec
 
 from ticktape.errors import BadInput
 from ticktape.lake.certificate import Series, Subject, certify
-from ticktape.lake.certificate_day import KINDS, DaySummary, day_window, summarise
+from ticktape.lake.certificate_day import KINDS, DaySummary, day_window, differences, summarise
 from ticktape.lake.certificate_gaps import concerning
 from ticktape.lake.certificate_hash import HOUR_NS
 from ticktape.lake.certificate_kept import Kept
@@ -85,9 +85,24 @@ class _About(NamedTuple):
 
     def summary(self, channel: Channel, day: date) -> DaySummary:
         """Return what keep noted when that is still true, else what the rows say."""
+        noted = self.noted(channel, day)
+        return self.fresh(channel, day) if noted is None or self.ask.deep else noted
+
+    def noted(self, channel: Channel, day: date) -> DaySummary | None:
+        """Return what keep noted of a day of UTC, when that is still true."""
+        utc = self.ask.basis == "utc"
+        return self.kept.summary(self.past, self.ask.fact.instrument.id, channel, day) if utc else None
+
+    def fresh(self, channel: Channel, day: date) -> DaySummary:
+        """Return what the rows say."""
         who, basis = self.ask.fact.instrument.id, self.ask.basis
-        noted = self.kept.summary(self.past, who, channel, day) if basis == "utc" else None
-        return noted or summarise(self.past, who, channel, self.sessions, day, basis=basis, read_ns=READ_NS)
+        return summarise(self.past, who, channel, self.sessions, day, basis=basis, read_ns=READ_NS)
+
+    def deviations(self, channel: Channel, day: date, summary: DaySummary) -> list[str]:
+        """Say, in deep mode, where the rows are not what keep noted."""
+        noted = self.noted(channel, day) if self.ask.deep else None
+        found = [] if noted is None else differences(noted, summary)
+        return [f"{summary.channel}: not what keep noted when the day was settled: {each}" for each in found]
 
 
 def _series(about: _About, channel: Channel, day: date, until: int, notes: list[str]) -> Series | None:
@@ -97,6 +112,7 @@ def _series(about: _About, channel: Channel, day: date, until: int, notes: list[
     if since is None:
         return None
     summary = about.summary(channel, day)
+    notes += about.deviations(channel, day, summary)
     completeness = _class(ask, channel, summary, notes)
     summaries = [summary]
     if completeness == Completeness.SEQUENCE:  # the days beside it prove its ends
