@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from ticktape.clock import Clock, SystemClock
+from ticktape.clock import STEP_NS, Clock, SystemClock
 from ticktape.errors import BadInput, DiskFull, Misconfigured, UnknownSymbol
 from ticktape.model.records import GapCause, Kind, Records, Status, empty
 from ticktape.model.sessions import ROUND_THE_CLOCK
@@ -31,7 +31,6 @@ from ticktape.tape.writer import Writer
 log = structlog.get_logger("record")
 
 LAZY_SYNC_MS = 1000.0  # where power loss is not promised: so that old segments can be let go
-STEP_NS = 500_000_000  # a wall clock that moves this much against the monotonic one was set
 
 SourceMaker = Callable[[Directory], Source]
 

@@ -149,6 +149,7 @@ async def test_r12_a_restart_with_the_clock_set_back_does_not_go_back_on_the_tap
         await source.feed(live([1], ahead))
     again = Fed()
     async with recording(tmp_path, again) as recorder:
+        await again.up()
         await again.feed(live([2], recorder.clock))
     assert (np.diff(tape_of(tmp_path)["ts_recv"]) >= 0).all()
 
