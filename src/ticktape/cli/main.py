@@ -25,6 +25,7 @@ from ticktape.cli import (
     instruments,
     key,
     lake,
+    mcp,
     parts,
     tape,
     up,
@@ -77,6 +78,7 @@ app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("instruments")(instruments.instruments)
 app.add_typer(key.app, name="key")
+app.command("mcp")(mcp.mcp)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 app.command("version")(version.version)

@@ -24,6 +24,7 @@ from ticktape.serve import answers as a
 from ticktape.serve.control import Request as Call
 from ticktape.serve.doors import docs, errors
 from ticktape.serve.doors.gate import Gate
+from ticktape.serve.doors.mcp import McpDoor
 from ticktape.serve.doors.parts import (
     MOST_SYMBOLS,
     Admin,
@@ -37,6 +38,7 @@ from ticktape.serve.doors.parts import (
     allowed,
 )
 from ticktape.serve.doors.past import PastRest
+from ticktape.serve.doors.pipeline import PipelineRest
 
 __all__ = ["PREFIX", "Needs", "Parts", "Rest", "Route", "build", "routes"]
 
@@ -66,6 +68,7 @@ class Rest:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self.past = PastRest(parts)
+        self.pipeline = PipelineRest(parts)
 
     async def ticks(self, key: Realtime, symbols: Symbols, limit: Limit = 100) -> Response:
         """Return the latest trades of some symbols, oldest first, in tape order."""
@@ -104,7 +107,7 @@ class Rest:
 
     async def status(self, key: Anyone) -> Response:
         """Return how the system is doing, with what is wrong in words."""
-        return _json(self._parts.ask().status())
+        return _json(await self.pipeline.status())
 
     async def sources(self, key: Anyone) -> Response:
         """Return the sources as the tape tells, and as the recorder says of itself."""
@@ -184,6 +187,8 @@ def routes(rest: Rest) -> list[Route]:
         Route("GET", "/gaps", rest.gaps, a.GapsAnswer),
         Route("POST", "/gaps/fill", rest.fill_gaps, None),
         Route("GET", "/status", rest.status, a.StatusAnswer),
+        Route("GET", "/pipeline/stats", rest.pipeline.stats, a.PipelineStats),
+        Route("POST", "/admin/pipeline/cleanup", rest.pipeline.cleanup, None),
         Route("GET", "/instruments", rest.instruments, a.Instruments),
         Route("GET", "/sources", rest.sources, a.SourcesAnswer),
         Route("POST", "/sources/{name}/start", rest.start, None),
@@ -204,12 +209,18 @@ def build(parts: Parts) -> FastAPI:
             PREFIX + route.path, route.handler, methods=[route.method], response_class=Response,
             summary=docs.summary(route.handler), **docs.described(route.path, route.answer),
         )  # fmt: skip
+    cleanup = rest.pipeline.cleanup  # under the path that users know from before, too
+    app.add_api_route(
+        "/admin/pipeline/cleanup", cleanup, methods=["POST"], response_class=Response, include_in_schema=False
+    )
+    app.add_api_route("/metrics", rest.pipeline.metrics, response_class=Response, include_in_schema=False)
     app.add_api_route("/healthz", rest.healthz, response_class=Response, include_in_schema=False)
     document = docs.openapi(app)
     app.add_api_route("/openapi.json", _constant(document, "application/json"), include_in_schema=False)
     app.add_api_route("/docs", _constant(docs.page(document), "text/html", docs.PAGE_CSP), include_in_schema=False)
     app.add_exception_handler(StarletteHTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_bad_request)
+    app.add_middleware(McpDoor, parts=parts)
     app.add_middleware(Gate, keys=parts.keys, limits=parts.limits, hosts=parts.hosts)
     return app
 
