@@ -44,6 +44,10 @@ class Venue:
         with urllib.request.urlopen(request, timeout=10) as answer:
             assert answer.status == 200
 
+    def ledger_lines(self) -> int:
+        """Return how many trades the venue has made."""
+        return self.ledger_path.read_bytes().count(b"\n") if self.ledger_path.exists() else 0
+
     def ledger(self) -> dict[str, Ints]:
         """Return every trade the venue made: symbol -> rows of (id, price, size, time ns)."""
         found: dict[str, list[tuple[int, int, int, int]]] = {}
