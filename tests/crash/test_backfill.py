@@ -1,4 +1,4 @@
-"""R30: a backfill that is refused, killed halfway and begun again while live goes on: once each, never fetched twice."""
+"""R30: a backfill refused, killed halfway and begun again while live goes on: each once, nothing fetched twice."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def between(market: Venue) -> Generator[Between]:
             except ConnectionError:
                 return  # the recorder was killed
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             del format, args
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
