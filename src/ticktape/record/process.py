@@ -86,7 +86,7 @@ class Recorder:
         self._lost = self.appender.rebuild()
         self._pumps = {r.pump.source_id: r.pump for r in self.runners}
         self._filler = Filler(Reader(folder), self._pumps, self.clock, self.settings.settle_s)
-        self._low_space = False
+        self._low_space = self._said_full = False
         self._wall_ns, self._monotonic_ns = self.clock.wall_ns(), self.clock.monotonic_ns()
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -186,7 +186,11 @@ class Recorder:
         try:
             self.tape.append(record, system=True)
         except DiskFull as error:
-            log.error("record.disk_full", error=error.message)
+            if not self._said_full:  # once, not with every second of it
+                log.error("record.disk_full", error=error.message)
+            self._said_full = True
+        else:
+            self._said_full = False
 
     # -- time --------------------------------------------------------------------------------------
 
@@ -213,7 +217,7 @@ class Recorder:
             runner.look()
 
     def _say_space(self) -> None:
-        low = self.tape.head.low_space = self.tape.low_space
+        low = self.tape.head.low_space = self.tape.low_space or self.tape.refusing
         if low != self._low_space:
             self._low_space = low
             log.warning("record.low_space" if low else "record.space_returned")

@@ -40,9 +40,8 @@ class BlobWriter:
             while done < len(data):
                 done += self._disk.write(self.fd, data[done:], self._end + done)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFull(f"no room for a blob in {self._path}", hint=f"df -h {self._path.parent}") from error
-            raise
+            why = "no room for" if error.errno in (errno.ENOSPC, errno.EDQUOT) else f"{error.strerror} while writing"
+            raise DiskFull(f"{why} a blob in {self._path}", hint=f"df -h {self._path.parent}") from error
         at = BlobAt(self._end, len(data), crc32c(data))
         self._end += len(data)
         self.dirty = True

@@ -11,7 +11,7 @@ import numpy as np
 import structlog
 
 from ticktape.clock import Clock, SystemClock
-from ticktape.errors import Damaged
+from ticktape.errors import Damaged, DiskFull
 from ticktape.model.records import RECORD_BYTES, Ints, Kind, Records, Status, empty
 from ticktape.tape import kernels, recovery, region, segment
 from ticktape.tape.blobs import BlobAt, BlobWriter
@@ -42,6 +42,9 @@ class Writer:
     (record/judge.py): they fill the stage, whose first place is `position`, end it with a commit, and the caller
     then calls `publish`, which writes it to the file and shows it to readers. `past` is what the tape held when
     it was opened; drop it when it has been read.
+
+    A write that fails is like a full disk: the batch stays in the stage, in its place but not published, and nothing
+    more is accepted until writing it again succeeds. So whoever judged it has nothing to take back.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Writer:
         self._clock = clock or SystemClock()
         self._retired = 0
         self._blob_waits = False  # a blob was written whose record comes next
+        self._unwritten: memoryview | None = None  # the batch before `position`, when the disk refused it
         self._fds: dict[int, int] = {}
         self._taken: dict[int, int] = {}  # taken for a rotation that is not through
         folder.mkdir(parents=True, exist_ok=True)
@@ -149,6 +153,11 @@ class Writer:
         """Whether the disk has no room for the next segment: only what matters most should come now."""
         return self._reserve.low_space
 
+    @property
+    def refusing(self) -> bool:
+        """Whether the disk did not take the last batch: nothing is accepted until it does."""
+        return self._unwritten is not None
+
     def ensure(self, instrument: int) -> None:
         """Make room in `heads` for an instrument id."""
         need = (instrument + 1) * kernels.CHAINS
@@ -164,11 +173,13 @@ class Writer:
         be able to say that it is full. Raises DiskFull.
         """
         free = self._end - self.position
-        if free <= places + STAGE_PLACES + self._kept or self.sync.failures:
+        if free <= places + STAGE_PLACES + self._kept or self.sync.failures or self._unwritten is not None:
             free = self._make_room(places, system=system)
         self.limit = self.position + (free if free < STAGE_PLACES else STAGE_PLACES)  # noqa: FURB136  # min() is a call
 
     def _make_room(self, places: int, *, system: bool) -> int:
+        if self._unwritten is not None:
+            self._write_held()
         if self._blob_waits:  # its record must stand beside it
             self._blob_waits = False
             return self._end - self.position
@@ -182,10 +193,13 @@ class Writer:
     def rotate(self) -> None:
         """Go on in the next segment. Raises DiskFull, changing nothing."""
         number = self._segment + 1
-        if number not in self._taken:
-            self._taken[number] = self._reserve.take(number)
-        if self.position < self._end:
-            self._fill()
+        try:
+            if number not in self._taken:
+                self._taken[number] = self._reserve.take(number)
+            if self.position < self._end:
+                self._fill()
+        except OSError as error:
+            raise self._refused(error) from error
         self._segment, self._fd = number, self._taken.pop(number)
         self._fds[number] = self._fd
         self.position = number * self.meta.capacity
@@ -200,7 +214,7 @@ class Writer:
         voids = empty(self._end - self.position)
         voids["kind"] = Kind.VOID
         kernels.commit_batch(voids, voids.view(np.uint64), self.position, self.position, self._end - 1, self.epoch, 0)
-        self._write(voids.view(np.uint8).data)
+        self._write(voids.view(np.uint8).data, self.position)
 
     def _forget(self) -> None:
         synced = self.sync.synced // self.meta.capacity
@@ -229,14 +243,36 @@ class Writer:
 
     def publish(self, position: int) -> None:
         """Write the staged records up to `position`, which end with a commit, and show them to readers."""
-        size = (position - self.position) * RECORD_BYTES
-        if self._disk.write(self._fd, self._stage_bytes[:size], self._offset + self.position * RECORD_BYTES) != size:
-            self._write(self._stage_bytes[:size])
+        size, offset = (position - self.position) * RECORD_BYTES, self._offset + self.position * RECORD_BYTES
+        try:
+            if self._disk.write(self._fd, self._stage_bytes[:size], offset) != size:
+                self._write(self._stage_bytes[:size], self.position)
+        except OSError as error:
+            self._hold(position, size, error)
+            return
         self.position = position
         self.head.published = position
 
-    def _write(self, data: memoryview) -> None:
-        offset, written = self._offset + self.position * RECORD_BYTES, 0
+    def _hold(self, position: int, size: int, error: OSError) -> None:
+        log.error("tape.write_failed", position=self.position, error=str(error))
+        self._unwritten = self._stage_bytes[:size]
+        self.position = position
+
+    def _write_held(self) -> None:
+        assert self._unwritten is not None
+        try:
+            self._write(self._unwritten, self.position - len(self._unwritten) // RECORD_BYTES)
+        except OSError as error:
+            raise self._refused(error) from error
+        self._unwritten = None
+        self.head.published = self.position
+        log.warning("tape.write_healed", position=self.position)
+
+    def _refused(self, error: OSError) -> DiskFull:
+        return DiskFull(f"{self.folder}: the disk takes nothing: {error}", hint=f"df -h {self.folder}; dmesg | tail")
+
+    def _write(self, data: memoryview, position: int) -> None:
+        offset, written = self._offset + position * RECORD_BYTES, 0
         while written < len(data):  # a signal, or a disk at its end, cuts a write short
             written += self._disk.write(self._fd, data[written:], offset + written)
 
@@ -274,6 +310,11 @@ class Writer:
 
     def close(self) -> None:
         """Make everything durable and give the lock back."""
+        if self._unwritten is not None:
+            try:
+                self._write_held()
+            except DiskFull as error:  # nobody was told that it was stored: the next run declares it
+                log.error("tape.not_written", records=len(self._unwritten) // RECORD_BYTES, error=error.message)
         self.sync.close()
         self._reserve.close()
         for blobs in self._blobs.values():

@@ -648,6 +648,43 @@ async def test_r07_a_full_disk_sheds_quotes_first_then_trades_says_so_and_resume
     assert len(said(tmp_path, Status.DISK_FULL)) == len(said(tmp_path, Status.DISK_OK)) == 1
 
 
+@pytest.mark.parametrize("failures", [1, 2, 5])
+@pytest.mark.parametrize("nth", range(1, 9))
+async def test_r09_a_write_that_fails_stops_the_acknowledging_and_not_the_recorder(
+    tmp_path: Path, nth: int, failures: int
+) -> None:
+    class Failing(Disk):
+        def __init__(self) -> None:
+            self.from_call, self.calls = 10**9, 0
+
+        def write(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+            self.calls += 1
+            if self.from_call <= self.calls < self.from_call + failures:
+                super().write(fd, data[: len(data) // 2], offset)
+                raise OSError(5, "Input/output error")
+            return super().write(fd, data, offset)
+
+    disk = Failing()
+    fill, _ = history(*range(1000))
+    source, clock = Fed(history=fill), ManualClock(NOW)
+    async with recording(tmp_path, source, clock=clock, disk=disk) as recorder:
+        await source.feed(live(range(10), clock))
+        disk.from_call = disk.calls + nth
+        at = 10
+        while disk.calls < disk.from_call + failures or recorder.tape.refusing:
+            clock.advance(SECOND)
+            await source.feed(live(range(at, at + 10), clock))
+            at += 10
+            recorder.tick()
+        await source.feed(live([at], clock))
+        assert recorder.tape.head.published == recorder.tape.position
+        assert source.connections == 1
+        refused = recorder.runners[0].pump.shed
+        opened = [g for g in gaps(tmp_path) if g.cause == GapCause.DISK_FULL and g.state == GapState.OPENED]
+        assert bool(opened) is bool(refused)  # what was refused is declared, and nothing else
+        await until(lambda: sorted(market(tape_of(tmp_path))["c"].tolist()) == list(range(at + 1)))
+
+
 def trades_quotes_stored(data: Path, kind: Kind) -> int:
     return int((tape_of(data)["kind"] == kind).sum())
 

@@ -133,7 +133,7 @@ def test_r09_after_a_failed_fsync_a_restart_writes_the_bytes_again_before_it_cal
     assert ids(tape_folder) == list(range(130))
 
 
-def test_r09_a_disk_that_fails_every_fsync_ends_with_an_error_and_not_in_a_loop(tape_folder: Path) -> None:
+def test_r09_a_disk_that_fails_every_fsync_is_refused_and_gone_on_with_when_it_works(tape_folder: Path) -> None:
     disk = FailingDisk()
     tape = Writer(tape_folder, capacity=CAPACITY, sync_every_ms=0, disk=disk)
     tape.append(trades(range(10)))
@@ -142,13 +142,25 @@ def test_r09_a_disk_that_fails_every_fsync_ends_with_an_error_and_not_in_a_loop(
     assert not tape.sync.flush(tape.position)
 
     def go_on() -> None:
-        for k in range(1000):
-            tape.append(trades([10 + k]))
+        for _ in range(1000):
+            tape.append(trades([len(ids(tape_folder))]))
             tape.sync.flush(tape.position)
 
-    with pytest.raises(OSError, match="Input/output"):  # one segment was ready; the one after cannot be made
-        go_on()
+    for _ in range(3):
+        with pytest.raises(DiskFull, match="Input/output"):  # one segment was ready; the one after cannot be made
+            go_on()
     disk.sync_at = 0
+    before = len(ids(tape_folder))
+
+    def goes_on() -> bool:
+        try:
+            tape.append(trades([len(ids(tape_folder))]))
+        except DiskFull:  # told once more of the last failure, while the segment is being made
+            return False
+        return True
+
+    poll(goes_on)
+    assert len(ids(tape_folder)) > before
     tape.close()
     stored = ids(tape_folder)
     assert stored == list(range(len(stored)))
@@ -212,24 +224,87 @@ def test_r09_an_io_error_while_writing_loses_nothing_that_was_published(tmp_path
         tape = Writer(folder, capacity=CAPACITY, sync_every_ms=0, disk=disk)
         poll(lambda folder=folder: segment.path_of(folder, 1).exists())
         disk.write_at = disk.writes + n
-        published = accepted = told = 0
-        try:
-            for k in range(60):
-                published = tape.append(trades(range(k * 50, k * 50 + 50)))
-                accepted = k * 50 + 50
-        except OSError as error:
-            told = error.errno
+        for k in range(60):
+            tape.append(trades(range(k * 50, k * 50 + 50)))  # the next batch writes the refused one first
         assert disk.failed
-        assert told == errno.EIO or accepted == 3000  # or it hit the next segment's header: made anew
-        assert tape.head.published >= published
+        if tape.refusing:
+            tape.append(trades([3000]))
+        assert tape.head.published == tape.position
         tape.close()
         again = Writer(folder, sync_every_ms=0)
-        assert again.position >= published
         again.append(trades([10**6]))
         again.close()
         stored = ids(folder)
-        assert stored[:accepted] == list(range(accepted))
+        assert stored[:3000] == list(range(3000))
         assert stored[-1] == 10**6
+
+
+def test_r09_while_the_disk_refuses_nothing_is_accepted_or_shown_and_then_it_goes_on(tape_folder: Path) -> None:
+    disk = FailingDisk(ever_after=True)
+    tape = Writer(tape_folder, capacity=16 * CAPACITY, sync_every_ms=0, disk=disk)
+    tape.append(trades(range(10)))
+    poll(lambda: segment.path_of(tape_folder, 1).exists())
+    shown = tape.head.published
+    disk.write_at = disk.writes + 1
+    tape.append(trades(range(10, 20)))  # judged and placed: it keeps its place
+    assert tape.refusing
+    for system in (False, True):
+        with pytest.raises(DiskFull, match="Input/output error"):
+            tape.append(trades([99]), system=system)
+    with pytest.raises(DiskFull):
+        tape.blob(b"x")
+    assert tape.head.published == shown
+    assert ids(tape_folder) == list(range(10))
+    disk.write_at = 0
+    tape.append(trades(range(20, 30)))
+    assert not tape.refusing
+    assert ids(tape_folder) == list(range(30))
+    tape.close()
+    assert ids(tape_folder) == list(range(30))
+
+
+@pytest.mark.parametrize("healed", [True, False])
+def test_r09_a_batch_that_was_refused_is_written_at_the_end_or_was_never_there(tape_folder: Path, healed: bool) -> None:
+    disk = FailingDisk(ever_after=True)
+    tape = Writer(tape_folder, capacity=CAPACITY, sync_every_ms=0, disk=disk)
+    tape.append(trades(range(10)))
+    poll(lambda: segment.path_of(tape_folder, 1).exists())
+    disk.write_at = disk.writes + 1
+    tape.append(trades(range(10, 20)))
+    if healed:
+        disk.write_at = 0
+    tape.close()
+    again = Writer(tape_folder, sync_every_ms=0)
+    again.append(trades([20]))
+    again.close()
+    assert ids(tape_folder) == [*range(20 if healed else 10), 20]
+
+
+def test_r10_a_next_segment_that_cannot_be_made_is_like_a_full_disk(tape_folder: Path) -> None:
+    disk = FailingDisk(ever_after=True, sync_at=1)
+    tape = Writer(tape_folder, capacity=CAPACITY, sync_every_ms=0)
+    tape.close()
+    tape = Writer(tape_folder, capacity=CAPACITY, sync_every_ms=0, disk=disk)
+    segment.path_of(tape_folder, 1).unlink(missing_ok=True)
+    done = 0
+
+    def appended() -> bool:
+        nonlocal done
+        try:
+            tape.append(trades([done]))
+        except DiskFull:
+            return False
+        done += 1
+        return True
+
+    while appended():
+        pass
+    assert done > CAPACITY // 3
+    assert ids(tape_folder) == list(range(done))
+    disk.sync_at = 0
+    poll(appended)
+    assert ids(tape_folder) == list(range(done))
+    tape.close()
 
 
 def test_a_disk_that_writes_a_little_at_a_time_is_written_to_the_end(tape_folder: Path) -> None:
