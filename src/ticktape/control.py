@@ -125,13 +125,14 @@ class Client:
         """Whether somebody answers there, or died without taking its socket away."""
         return self._path.exists()
 
-    async def ask(self, request: msgspec.Struct) -> msgspec.Raw:
+    async def ask(self, request: msgspec.Struct, timeout_s: float | None = None) -> msgspec.Raw:
         """Return what it answers, as JSON. Raises Unavailable, CallRefused."""
+        patience = timeout_s or self._timeout_s
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(patience):
                 line = await self._exchange(msgspec.json.encode(request) + b"\n")
         except TimeoutError:
-            raise Unavailable(f"{self._who} did not answer in {self._timeout_s:g} s", hint="ticktape doctor") from None
+            raise Unavailable(f"{self._who} did not answer in {patience:g} s", hint="ticktape doctor") from None
         except (OSError, ValueError) as error:
             raise Unavailable(f"{self._who} is not running", hint=self._start) from error
         return self._read(line)

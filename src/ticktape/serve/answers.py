@@ -364,6 +364,19 @@ class StatusAnswer(Struct, frozen=True, kw_only=True):
     sources: list[SourceStatus]
     instruments: int
     open_gaps: int
+    keep: Raw  # what keep says of itself; null when it does not run
+
+
+class PipelineStats(Struct, frozen=True, kw_only=True):
+    """How recording and keeping go: `keep` is what keep says of itself, null when it does not run."""
+
+    as_of_position: int
+    sample: bool
+    recorder: Recorder
+    tape: Tape
+    sources: list[SourceStatus]
+    keep: Raw
+    missing: list[str]
 
 
 class SourcesAnswer(Struct, frozen=True, kw_only=True):

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import msgspec
+
 from ticktape import __version__
+from ticktape.lake.figures import KeepStat
 from ticktape.serve import answers as a
 from ticktape.serve.live import Live
 from ticktape.serve.provenance import Provenance
 
 SKEW_TOLD_NS = 1_000_000_000
+PASS_RATE = 0.999  # of spot checks: the target
+MOST_ALERTS = 5  # of keep's, told in words
 BEHIND_TOLD = 1_000_000  # records
 
 
@@ -73,6 +78,7 @@ def status(live: Live, provenance: Provenance, now_ns: int, instruments: int) ->
         sources=listed,
         instruments=instruments,
         open_gaps=opened,
+        keep=msgspec.Raw(b"null"),
     )
 
 
@@ -97,6 +103,18 @@ def _recorder_problems(recorder: a.Recorder) -> list[str]:
     if recorder.disk_full or recorder.low_space:
         found.append("the disk is full or nearly so")
     return found
+
+
+def keep_problems(stat: KeepStat) -> list[str]:
+    """Return what is wrong with keep, in words."""
+    figures, found = stat.figures, list[str]()
+    if figures.failures_in_a_row:
+        found.append(f"keep cannot flush, {figures.failures_in_a_row} times in a row: {figures.last_error}")
+    if stat.spot_pass_rate is not None and stat.spot_pass_rate < PASS_RATE:
+        found.append(f"{stat.spot_pass_rate:.3%} of spot checks passed, less than {PASS_RATE:.1%}")
+    told = [f"{alert.kind} {alert.subject}: {alert.message}" for alert in stat.alerts[:MOST_ALERTS]]
+    more = len(stat.alerts) - len(told)
+    return found + told + ([f"{more} more alerts of keep"] if more else [])
 
 
 def _source_problems(listed: list[a.SourceStatus]) -> list[str]:

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from ticktape.clock import Clock, SystemClock
 from ticktape.errors import Misconfigured
-from ticktape.serve.control import Control
+from ticktape.serve.control import Control, KeepControl
 from ticktape.serve.doors import rest
 from ticktape.serve.doors.gate import LOOPBACK_HOSTS
 from ticktape.serve.keys import KeyStore
@@ -85,7 +85,9 @@ async def serve(
         limits = Limits(clock, failed_per_minute=settings.failed_keys_per_minute)
         control = Control(settings.data / "record.sock")
         desk = Desk(settings.data, pool, control, allowance=settings.past, retain_days=settings.retain_days)
-        parts = rest.Parts(keys, limits, control, hosts=_hosts(settings), desk=desk)
+        parts = rest.Parts(
+            keys, limits, control, hosts=_hosts(settings), desk=desk, keep=KeepControl(settings.data / "keep.sock")
+        )
         server = _Server(_uvicorn_config(rest.build(parts), settings))
         async with asyncio.TaskGroup() as tasks:
             follower = tasks.create_task(_follow(settings.data / "tape", parts, pool, clock, stop), name="serve:live")

@@ -46,6 +46,8 @@ WITH_RAW = {
     a.OhlcLatest,
     a.Instruments,
     a.SourcesAnswer,
+    a.StatusAnswer,
+    a.PipelineStats,
 }
 ROW_FIELDS = {"ticks": list[a.Tick], "quotes": list[a.Quote], "bars": list[a.Bar], "quote": a.Quote, "trade": a.Tick}
 
@@ -190,8 +192,9 @@ async def test_x03_a_key_for_some_symbols_reads_no_others(house: House) -> None:
 
 
 # Routes that speak of no instrument: a key for some symbols may ask them. Any other must refuse the rest.
-NOT_BY_SYMBOL = {"/gaps/fill", "/status", "/instruments", "/sources"} | {
-    f"/sources/{{name}}/{order}" for order in ("start", "stop", "restart", "symbols")
+NOT_BY_SYMBOL = {"/gaps/fill", "/status", "/instruments", "/sources", "/pipeline/stats", "/metrics"} | {
+    "/admin/pipeline/cleanup",
+    *(f"/sources/{{name}}/{order}" for order in ("start", "stop", "restart", "symbols")),
 }
 
 

@@ -14,6 +14,7 @@ import pytest
 import structlog
 from serve_support import House, serving, until
 
+from ticktape.control import Client
 from ticktape.serve.control import Control
 from ticktape.serve.doors import rest
 from ticktape.serve.process import ServeSettings, serve
@@ -166,7 +167,7 @@ async def test_x27_our_own_fault_tells_the_outside_an_id_and_the_log_the_rest(
         raise RuntimeError("password=hunter2 in /home/someone")
 
     monkeypatch.setattr(rest.Parts, "ask", broken_ask)
-    monkeypatch.setattr(Control, "ask", broken_control)
+    monkeypatch.setattr(Client, "ask", broken_control)
     async with serving(house) as client:
         for route in rest.routes(rest.Rest(None)):  # type: ignore[arg-type]
             path = "/api/v1" + route.path.replace("{symbol:path}", "X").replace("{name}", "binance")

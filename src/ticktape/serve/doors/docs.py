@@ -31,6 +31,7 @@ _ANSWERS: list[type[msgspec.Struct]] = [
     a.SqlAnswer,
     a.GapsAnswer,
     a.StatusAnswer,
+    a.PipelineStats,
     a.Instruments,
     a.SourcesAnswer,
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ticktape.serve.doors.examples_keep import PIPELINE
 from ticktape.serve.doors.examples_past import PAST
 
 _LIVE: dict[str, Any] = {
@@ -333,6 +334,7 @@ _LIVE: dict[str, Any] = {
         ],
         "instruments": 1,
         "open_gaps": 0,
+        "keep": None,
     },
     "/instruments": {
         "as_of_position": 15,
@@ -383,7 +385,7 @@ _LIVE: dict[str, Any] = {
     },
 }
 
-EXAMPLES: dict[str, Any] = _LIVE | PAST
+EXAMPLES: dict[str, Any] = _LIVE | PAST | PIPELINE
 
 # Request bodies.
 BODIES: dict[str, Any] = {

@@ -10,7 +10,7 @@ from fastapi import Depends, Path, Query, Request
 
 from ticktape.errors import Unavailable
 from ticktape.model.symbols import parse_symbol
-from ticktape.serve.control import Control
+from ticktape.serve.control import Control, KeepControl
 from ticktape.serve.doors.gate import LOOPBACK_HOSTS
 from ticktape.serve.keys import Key, KeyStore, Scope
 from ticktape.serve.limits import Limits
@@ -37,6 +37,7 @@ class Parts:
     hosts: frozenset[str] | None = LOOPBACK_HOSTS
     alive: Callable[[], bool] = field(default=lambda: True)
     desk: Desk | None = None
+    keep: KeepControl | None = None
 
     def ask(self) -> Queries:
         """Return the queries. Raises Unavailable while there is no tape."""
