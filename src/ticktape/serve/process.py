@@ -20,6 +20,7 @@ from ticktape.errors import Misconfigured
 from ticktape.serve.control import Control, KeepControl
 from ticktape.serve.doors import rest
 from ticktape.serve.doors.gate import LOOPBACK_HOSTS
+from ticktape.serve.doors.stream import StreamDoor
 from ticktape.serve.keys import KeyStore
 from ticktape.serve.limits import Limits
 from ticktape.serve.live import Live
@@ -28,6 +29,8 @@ from ticktape.serve.past.desk import Desk
 from ticktape.serve.past.pool import Pool, PoolSettings
 from ticktape.serve.past.recall import recall
 from ticktape.serve.queries import Queries
+from ticktape.serve.stream.handshake import origins_of
+from ticktape.serve.stream.settings import StreamSettings
 from ticktape.tape.directory import TapeDirectory
 from ticktape.tape.reader import Reader
 
@@ -53,6 +56,9 @@ class ServeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     past_workers: int = 2
     past_queue: int = 8  # questions that wait for a worker
     past_per_key: int = 4
+    stream: StreamSettings = StreamSettings()
+    stream_port: int = 8878  # where the hub has its own port: pages from there may open streams
+    origins: tuple[str, ...] = ()  # other pages that may, as https://desk.example
     retain_days: dict[str, int] = {}  # as keep has it, by table, where it is not the default
 
 
@@ -86,12 +92,14 @@ async def serve(
         control = Control(settings.data / "record.sock")
         desk = Desk(settings.data, pool, control, allowance=settings.past, retain_days=settings.retain_days)
         parts = rest.Parts(
-            keys, limits, control, hosts=_hosts(settings), desk=desk, keep=KeepControl(settings.data / "keep.sock")
+            keys, limits, control, hosts=hosts_of(settings), desk=desk, keep=KeepControl(settings.data / "keep.sock")
         )
-        server = _Server(_uvicorn_config(rest.build(parts), settings))
+        door = parts.stream = _stream_door(settings, keys, limits, clock, sock)
+        server = _Server(_uvicorn_config(door.before(rest.build(parts)), settings))
         async with asyncio.TaskGroup() as tasks:
             follower = tasks.create_task(_follow(settings.data / "tape", parts, pool, clock, stop), name="serve:live")
             tasks.create_task(server.serve(sockets=[sock]), name="serve:http")
+            tasks.create_task(door.run(stop), name="serve:stream")
             host, port = sock.getsockname()[:2]
             log.info("serve.started", address=f"http://{host}:{port}")
             await stop.wait()
@@ -116,7 +124,16 @@ def _bind(settings: ServeSettings) -> socket.socket:
     return sock
 
 
-def _hosts(settings: ServeSettings) -> frozenset[str] | None:
+def _stream_door(
+    settings: ServeSettings, keys: KeyStore, limits: Limits, clock: Clock, sock: socket.socket
+) -> StreamDoor:
+    hosts, ports = hosts_of(settings), (sock.getsockname()[1], settings.stream_port)
+    origins = origins_of(hosts or LOOPBACK_HOSTS, ports, settings.origins)
+    return StreamDoor(settings.data, keys, limits, clock, hosts=hosts, origins=origins, settings=settings.stream)
+
+
+def hosts_of(settings: ServeSettings) -> frozenset[str] | None:
+    """Return the names a server answers to; None: any."""
     # Bound to loopback, only loopback's names; elsewhere any, unless names are given.
     if settings.host in LOOPBACK_HOSTS:
         return LOOPBACK_HOSTS | {host.lower() for host in settings.hosts}
@@ -133,7 +150,11 @@ def _uvicorn_config(app: object, settings: ServeSettings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         lifespan="off",
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=settings.stream.most_message_bytes,
+        ws_ping_interval=settings.stream.ping_every_s,
+        ws_ping_timeout=settings.stream.silent_after_s - settings.stream.ping_every_s,
+        ws_per_message_deflate=False,
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),

@@ -12,6 +12,7 @@ from ticktape.errors import Unavailable
 from ticktape.model.symbols import parse_symbol
 from ticktape.serve.control import Control, KeepControl
 from ticktape.serve.doors.gate import LOOPBACK_HOSTS
+from ticktape.serve.doors.stream import StreamDoor
 from ticktape.serve.keys import Key, KeyStore, Scope
 from ticktape.serve.limits import Limits
 from ticktape.serve.past.desk import Desk
@@ -37,6 +38,7 @@ class Parts:
     hosts: frozenset[str] | None = LOOPBACK_HOSTS
     alive: Callable[[], bool] = field(default=lambda: True)
     desk: Desk | None = None
+    stream: StreamDoor | None = None
     keep: KeepControl | None = None
 
     def ask(self) -> Queries:

@@ -39,6 +39,7 @@ from ticktape.serve.doors.parts import (
 )
 from ticktape.serve.doors.past import PastRest
 from ticktape.serve.doors.pipeline import PipelineRest
+from ticktape.serve.doors.sse import Sse
 
 __all__ = ["PREFIX", "Needs", "Parts", "Rest", "Route", "build", "routes"]
 
@@ -68,6 +69,7 @@ class Rest:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self.past = PastRest(parts)
+        self.sse = Sse(parts)
         self.pipeline = PipelineRest(parts)
 
     async def ticks(self, key: Realtime, symbols: Symbols, limit: Limit = 100) -> Response:
@@ -178,6 +180,8 @@ def routes(rest: Rest) -> list[Route]:
         Route("GET", "/ticks/asof", rest.past.asof, a.AsofAnswer),
         Route("GET", "/quotes/latest/{symbol:path}", rest.latest_quote, a.LatestQuote),
         Route("GET", "/quotes/history/{symbol:path}", rest.quote_history, a.Quotes),
+        Route("GET", "/quotes/stream", rest.sse.quotes, None),
+        Route("GET", "/sse", rest.sse.events, None),
         Route("GET", "/ohlc/latest/{symbol:path}", rest.ohlc_latest, a.OhlcLatest),
         Route("GET", "/ohlc/{symbol:path}", rest.ohlc, a.Ohlc),
         Route("GET", "/bars/{symbol:path}", rest.past.bars, a.BarsAnswer),

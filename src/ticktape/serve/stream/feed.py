@@ -258,3 +258,14 @@ class KeptBars:
     def advance(self, piece: Piece, tape: Tape, most_instrument: int) -> list[BarEvent]:
         """Return what was announced in a piece."""
         return self._feed.bars(self._wants, piece.start, piece.stop)
+
+
+def warm_kernels(folder: Path) -> None:
+    """Load (the first time: compile) the kernels, so that no client waits for them."""
+    reader = Reader(folder)
+    at, bits = reader.first, np.zeros(1, dtype=np.uint8)
+    out: Ints = np.zeros((1, 3), dtype=np.int64)
+    kernel.choose(reader.records, reader.base, at, at, bits, 0, 0, out[:, :2].copy(), 0.0, out[0])
+    kernel.span(reader.records, reader.base, at, at)
+    kernel.tally(reader.records, reader.base, at, at, CHAIN_OF, CHAINS, out[0])
+    kernel.watch(reader.records, reader.base, at, at, bits, out[0], bits, np.zeros(4, dtype=np.int64), out, out[0])

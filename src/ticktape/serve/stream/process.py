@@ -17,8 +17,10 @@ from ticktape.clock import Clock, SystemClock
 from ticktape.errors import Misconfigured
 from ticktape.serve.keys import KeyStore
 from ticktape.serve.limits import Limits
+from ticktape.serve.stream.feed import warm_kernels
+from ticktape.serve.stream.handshake import Handshake
 from ticktape.serve.stream.hub import Hub
-from ticktape.serve.stream.listen import Handshake, listen
+from ticktape.serve.stream.listen import listen
 from ticktape.serve.stream.settings import StreamSettings
 
 log = structlog.get_logger("stream")
@@ -70,6 +72,7 @@ async def opened(
     told = False
     while not stop.is_set():
         if (data / "tape" / "tape.json").exists() and (data / "tape" / "head").exists():
+            await asyncio.to_thread(warm_kernels, data / "tape")
             return Hub(data, keys, limits, clock, settings)
         if not told:
             told = True
