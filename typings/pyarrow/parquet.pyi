@@ -1,7 +1,7 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pyarrow import Schema, Table
+from pyarrow import RecordBatch, Schema, Table
 
 class ParquetSchema:
     names: list[str]
@@ -35,6 +35,13 @@ class ParquetFile:
     def read_row_groups(
         self, row_groups: Sequence[int], columns: Sequence[str] | None = ..., use_threads: bool = ...
     ) -> Table: ...
+    def iter_batches(
+        self,
+        batch_size: int = ...,
+        row_groups: Sequence[int] | None = ...,
+        columns: Sequence[str] | None = ...,
+        use_threads: bool = ...,
+    ) -> Iterator[RecordBatch]: ...
 
 class ParquetWriter:
     def __init__(

@@ -49,10 +49,21 @@ def _repeats(value: int, count: int, kind: str) -> Any:
     return np.full(count, value, dtype=_DTYPES[kind])
 
 
-def numpy_of(column: pa.ChunkedArray) -> Any:
+def width_of(kind: pa.DataType) -> int:
+    """Return how many bytes a number of a type takes."""
+    return np.dtype(_DTYPES[str(kind)]).itemsize
+
+
+def numbers_in(block: Any, kind: pa.DataType) -> Any:
+    """Return bytes as numbers of a type, to write to."""
+    return np.frombuffer(block, dtype=_DTYPES[str(kind)])
+
+
+def numpy_of(column: pa.ChunkedArray | pa.Array) -> Any:
     """Return a column of integers without nulls; read-only, and not copied when it is one piece."""
     dtype = _DTYPES[str(column.type)]
-    pieces = [_piece(chunk, dtype) for chunk in column.chunks if len(chunk)]
+    chunks = [column] if isinstance(column, pa.Array) else column.chunks
+    pieces = [_piece(chunk, dtype) for chunk in chunks if len(chunk)]
     if len(pieces) == 1:
         return pieces[0]
     return np.concatenate(pieces) if pieces else np.empty(0, dtype=dtype)

@@ -25,11 +25,13 @@ from google_crc32c import extend as crc32c_of
 from google_crc32c import value as crc32c
 
 from ticktape.errors import Damaged
-from ticktape.lake.arrow import repeated, table_of
+from ticktape.lake.arrow import numbers_in, numpy_of, repeated, table_of, width_of
+from ticktape.lake.room import Room
 from ticktape.lake.schema import BY_LOOK, DICTIONARY, PRUNED, SPLIT, Table, arrow_schema
 
 MAGIC = b"TTSUMS1\n"
 TAIL_GUESS = 64 << 10  # read at once: most tails fit
+BATCH = 1 << 16  # rows decoded at a time
 SAMPLE = 4096  # values of a column that decide how it is encoded
 _NAME = re.compile(r"(\d{14})-(\d{14})-([0-9a-f]{8})\.parquet")
 _FOOTER_END = 8  # length of the footer and PAR1
@@ -195,7 +197,7 @@ def stored(path: Path, size: int) -> Stored:
         tail = _tail(path, size, min(length + (length >> 1) + TAIL_GUESS, size))
     try:
         metadata = pq.read_metadata(pa.BufferReader(tail[-length:])) if length <= len(tail) else None
-    except (OSError, pa.ArrowException):
+    except (OSError, ValueError, pa.ArrowException):  # ValueError: a name in it is not UTF-8 any more
         metadata = None
     count = metadata.num_row_groups * metadata.num_columns if metadata is not None else 0
     begin = len(tail) - length - 4 * count - len(MAGIC)
@@ -292,11 +294,31 @@ def _decoded(file: Stored, groups: Sequence[int], columns: Sequence[str]) -> pa.
         os.close(fd)
     source = pq.ParquetFile(pa.BufferReader(pa.py_buffer(buffer)), metadata=file.metadata)
     try:
-        return source.read_row_groups(list(groups), columns=list(columns))
+        if "body" in columns or sum(file.rows[list(groups)]) <= BATCH:
+            return source.read_row_groups(list(groups), columns=list(columns))
+        return _gathered(source, file, groups, columns)
     except (OSError, pa.ArrowException) as error:  # its bytes are as written, and yet
         raise Damaged(f"{file.path}: {error}", hint=HINT) from error
 
 
+def _gathered(source: pq.ParquetFile, file: Stored, groups: Sequence[int], columns: Sequence[str]) -> pa.Table:
+    """Decode in small pieces, whose memory stays in the cache, and put them together in memory that is kept."""
+    schema = arrow_schema(file.path.parent.parent.name)
+    fields = [schema.field(name) for name in columns]
+    count, at = int(file.rows[list(groups)].sum()), 0
+    blocks = [_room.take(count * width_of(field.type)) for field in fields]
+    into = [numbers_in(block, field.type) for block, field in zip(blocks, fields, strict=True)]
+    for batch in source.iter_batches(BATCH, row_groups=list(groups), columns=list(columns), use_threads=False):
+        for name, values in zip(columns, into, strict=True):
+            values[at : at + batch.num_rows] = numpy_of(batch.column(name))
+        at += batch.num_rows
+    arrays = [
+        pa.Array.from_buffers(field.type, count, [None, block]) for block, field in zip(blocks, fields, strict=True)
+    ]
+    return pa.table(arrays, schema=pa.schema(fields))
+
+
+_room = Room()
 _kept = threading.local()
 
 
