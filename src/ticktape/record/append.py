@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,6 +37,16 @@ class Limits:
     max_skew_s: float = 1.0
     max_move: float = 0.10  # of the last good price
     max_hole: int = 10_000_000  # a jump beyond this is a new numbering, not a gap
+
+
+class Twin(NamedTuple):
+    """A record that was taken for a repeat, and how many were since anything was stored."""
+
+    repeats: int
+    id: int
+    ts_event: int
+    price: int
+    size: int
 
 
 class Appender:
@@ -141,6 +151,31 @@ class Appender:
         for k, (instrument, channel) in enumerate(fresh):
             cell = self._cell(instrument, channel)
             cell["gap"], cell["gap_ts"], cell["gap_cause"] = start + k, batch[k]["ts_event"], cause
+
+    def renumber(self, source: int, instrument: int, channel: Channel, now_ns: int) -> None:
+        """Declare that a channel's venue began to number anew, and take its next record for the first."""
+        cell = self._cell(instrument, channel)
+        if cell["gap"] >= 0:
+            self._close(source, instrument, channel, now_ns)
+        self._open(source, [(instrument, channel)], GapCause.RESET, now_ns)
+        judge.renumber(self._cells, self._holes, self._pool, instrument * CHAINS + channel - 1)
+        self.counts[source, judge.RESETS] += 1
+
+    def _close(self, source: int, instrument: int, channel: Channel, now_ns: int) -> None:
+        # An open gap ends here, and nobody knows which ids it took: the numbering is another.
+        cell, batch = self._cell(instrument, channel), empty(1)
+        start = int(cell["gap_ts"])
+        batch["ts_event"], batch["ts_recv"], batch["instrument"], batch["source"] = start, now_ns, instrument, source
+        batch["kind"], batch["side"], batch["a"], batch["c"] = Kind.GAP, GapState.CLOSED, cell["gap"], -1
+        batch["d"] = pack_gap(int(cell["gap_cause"]), channel, max(int(cell["twin_ts"]) - start, 0))
+        self.tape.append(batch, system=True)
+        cell["gap"] = -1
+
+    def twin(self, instrument: int, channel: Channel) -> Twin:
+        """Return what the newest repeat of a channel said, and how many came since anything was stored."""
+        cell = self._cell(instrument, channel)
+        names = ("repeats", "twin_id", "twin_ts", "twin_price", "twin_size")
+        return Twin(*(int(cell[name]) for name in names))
 
     def declare_lost(self, lost: Any, cause: GapCause, now_ns: int) -> None:
         """Put one GAP CLOSED on the tape for each row of judge.LOST, for the filler to fill."""

@@ -33,6 +33,11 @@ CELL = np.dtype(
         ("gap", "<i8"),  # position of the open GAP record, or -1
         ("gap_ts", "<i8"),  # where that gap starts
         ("count", "<i8"),  # records stored as they came, without what history filled in
+        ("repeats", "<i8"),  # called repeats since the last record was stored, and the newest of them:
+        ("twin_id", "<i8"),
+        ("twin_ts", "<i8"),
+        ("twin_price", "<i8"),
+        ("twin_size", "<i8"),
         ("hole", "<i4"),  # head of the list of holes
         ("gap_cause", "u1"),
         ("dropping", "u1"),  # inside a venue message that is a repeat
@@ -266,6 +271,35 @@ def move_on(cell: Any, r: Any) -> None:
     cell.fresh = np.uint8(1)
     if not r.flags & _F_BACK:
         cell.count += 1
+        cell.repeats = 0
+
+
+@part
+def note_repeat(cell: Any, r: Any) -> None:
+    """Remember what a repeat said: record/renumbered.py compares it with what the tape has under its id."""
+    cell.repeats += 1
+    cell.twin_id = r.c
+    cell.twin_ts = r.ts_event
+    cell.twin_price = r.a
+    cell.twin_size = r.b
+
+
+@part
+def forget_ids(cell: Any, holes: Any, pool: Any) -> None:
+    """Let the next record be the first of a new numbering, whatever its id and its time."""
+    free_all(holes, pool, cell.hole)
+    cell.hole = np.int32(NIL)
+    cell.last_id = NO_ID
+    cell.first_id = NO_ID
+    cell.other_id = NO_ID
+    cell.last_ts = 0
+    cell.repeats = 0
+
+
+@kernel
+def renumber(cells: Any, holes: Any, pool: Any, key: int) -> None:
+    """Forget the ids of one cell."""
+    forget_ids(cells[key], holes, pool)
 
 
 @part
@@ -309,6 +343,8 @@ def judge_append(
             said = place(cell, holes, pool, r, rule, p.max_hole)
             if said == SAME:
                 tally[DUPLICATES] += 1
+                if not flags & _F_BACK:
+                    note_repeat(cell, r)
                 j += 1
                 continue
             live = not flags & _F_BACK
@@ -378,7 +414,7 @@ def rebuild(records: Any, base: int, start: int, stop: int, state: Any, damaged:
         if key >= cells.shape[0] or pool[0] == NIL or known == lost.shape[0]:
             return position, known
         if r.kind == _GAP:
-            _absorb_gap(cells, r, position)
+            _absorb_gap(cells, holes, pool, r, position)
         elif r.kind <= _AGG:
             cell = cells[key]
             before = cell.last_id
@@ -398,7 +434,7 @@ def rebuild(records: Any, base: int, start: int, stop: int, state: Any, damaged:
 
 
 @part
-def _absorb_gap(cells: Any, r: Any, position: int) -> None:
+def _absorb_gap(cells: Any, holes: Any, pool: Any, r: Any, position: int) -> None:
     channel = r.d >> 8 & 0xFF
     if channel < 1 or channel > CHAIN_AGG + 1:
         return
@@ -407,5 +443,7 @@ def _absorb_gap(cells: Any, r: Any, position: int) -> None:
         cell.gap = position
         cell.gap_ts = r.ts_event
         cell.gap_cause = np.uint8(r.d & 0xFF)
+        if r.d & 0xFF == _RESET:
+            forget_ids(cell, holes, pool)
     elif r.side == _CLOSED and cell.gap == r.a:
         cell.gap = -1

@@ -19,6 +19,7 @@ from ticktape.record.control import Call, Control
 from ticktape.record.filler import Filler
 from ticktape.record.pump import Pump
 from ticktape.record.raw import RawFrames
+from ticktape.record.renumbered import Renumbered
 from ticktape.record.runner import Backoff, Runner
 from ticktape.record.watchdog import Patience
 from ticktape.sources.contract import Directory, Source
@@ -85,7 +86,9 @@ class Recorder:
         self.runners = self._make_runners(makers)
         self._lost = self.appender.rebuild()
         self._pumps = {r.pump.source_id: r.pump for r in self.runners}
-        self._filler = Filler(Reader(folder), self._pumps, self.clock, self.settings.settle_s)
+        reader = Reader(folder)
+        self._filler = Filler(reader, self._pumps, self.clock, self.settings.settle_s)
+        self._renumbered = Renumbered(self.appender, reader)
         self._low_space = self._said_full = False
         self._wall_ns, self._monotonic_ns = self.clock.wall_ns(), self.clock.monotonic_ns()
         self._tasks: asyncio.TaskGroup | None = None
@@ -214,6 +217,8 @@ class Recorder:
         for runner in self.runners:
             runner.pump.say_again()
             runner.pump.say_skew()
+            for watched in self._renumbered.look(runner.pump.numbered):
+                runner.pump.renumber(watched)
             runner.look()
 
     def _say_space(self) -> None:

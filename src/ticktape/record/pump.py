@@ -224,6 +224,22 @@ class Pump:
             say = log.info if cause in (GapCause.RESTART, GapCause.STOPPED) else log.warning  # these were asked for
             say("gap.opened", source=self.source.name, cause=cause.name.lower(), channels=opened)
 
+    def renumber(self, watched: Watched) -> None:
+        """Take what comes next of a channel for the first of a new numbering, and declare what was lost until now."""
+        try:
+            self.appender.renumber(self.source_id, watched.instrument_id, watched.channel, self._clock.now_ns())
+        except DiskFull:
+            return  # what comes is still called a repeat, and is looked at again
+        log.warning(
+            "source.renumbered", source=self.source.name, instrument_id=watched.instrument_id,
+            channel=watched.channel.name.lower(),
+        )  # fmt: skip
+
+    @property
+    def numbered(self) -> list[Watched]:
+        """The watched channels whose ids are dense."""
+        return [w for w in self.watched if self.source.completeness.get(w.channel) is Completeness.SEQUENCE]
+
     def say_again(self) -> None:
         """Write down what a full disk kept us from saying."""
         if self._unsaid:

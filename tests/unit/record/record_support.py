@@ -109,9 +109,10 @@ class Judged:
 
 
 def cells_of(appender: Appender) -> Any:
-    """Return a copy of what the judge remembers, without where its lists of holes happen to lie."""
+    """Return a copy of what the judge remembers, without where its holes lie and which repeats it met."""
     cells = appender._cells.copy()  # pyright: ignore[reportPrivateUsage]
-    cells["hole"] = 0
+    for name in ("hole", "repeats", "twin_id", "twin_ts", "twin_price", "twin_size"):
+        cells[name] = 0
     return cells
 
 

@@ -335,6 +335,63 @@ async def test_r20_a_reset_during_an_outage_is_not_called_filled(tmp_path: Path)
     assert market(tape_of(tmp_path))["c"].tolist() == [*range(1000, 1010), 1, 2, 3]
 
 
+def other(ids: range, clock: Clock) -> Records:
+    """Return trades with ids and times the tape has had, that say something else."""
+    records = live(ids, clock)
+    records["ts_event"], records["a"] = NOW, 777
+    return records
+
+
+@pytest.mark.parametrize("in_an_outage", [False, True])
+async def test_r20_a_numbering_among_known_ids_and_times_is_told_from_repeats_by_what_it_says(
+    tmp_path: Path, in_an_outage: bool
+) -> None:
+    source, clock = Fed(), ManualClock(NOW)
+    async with recording(tmp_path, source, clock=clock) as recorder:
+        await source.feed(live(range(1000, 1500), clock))
+        if in_an_outage:
+            await source.fail(Unavailable("gone"))
+        at = 1100
+        while not any(g.cause == GapCause.RESET for g in gaps(tmp_path)):
+            await source.feed(other(range(at, at + 30), clock))
+            at += 30
+            recorder.tick()
+            assert at < 1300
+        await source.feed(other(range(at, at + 400), clock))
+        await source.feed(other(range(at, at + 400), clock))  # and of these the repeats are known again
+        recorder.tick()
+        assert recorder.runners[0].pump.counts()["resets"] == 1
+        found = gaps(tmp_path)
+        lost = next(g for g in found if g.cause == GapCause.RESET)
+        assert (lost.state, lost.start_ns) == (GapState.OPENED, NOW)
+        await until(lambda: any(g.id == lost.id and g.state == GapState.UNFILLABLE for g in gaps(tmp_path)))
+        ended = {g.id for g in gaps(tmp_path) if g.state in (GapState.CLOSED, GapState.UNFILLABLE)}
+        assert {g.id for g in found if g.state == GapState.OPENED} == ended
+    expected = [*range(1000, 1500), *range(at, at + 400)]
+    assert market(tape_of(tmp_path))["c"].tolist() == expected
+    again = Fed()
+    async with recording(tmp_path, again, clock=clock) as recorder:  # a restart knows which numbering it is
+        await again.feed(other(range(at, at + 402), clock))
+    assert market(tape_of(tmp_path))["c"].tolist() == [*expected, at + 400, at + 401]
+
+
+async def test_r17_repeats_that_say_the_same_are_never_a_new_numbering_however_many_come(tmp_path: Path) -> None:
+    source, clock = Fed(), ManualClock(NOW)
+    async with recording(tmp_path, source, clock=clock) as recorder:
+        said = live(range(1000, 1500), clock)
+        said["ts_event"] += 999_999 - NOW % 1_000_000  # in us; what comes again is in ms
+        await source.feed(said.copy())
+        for k in range(20):
+            again = said[k * 20 : k * 20 + 100].copy()
+            again["ts_event"] -= again["ts_event"] % 1_000_000
+            await source.feed(again)
+            recorder.tick()
+        await source.feed(other(range(1000, 1010), clock))  # a few odd ones prove nothing
+        recorder.tick()
+        assert recorder.runners[0].pump.counts()["resets"] == 0
+        assert gaps(tmp_path) == []
+
+
 async def test_a_gap_that_was_not_filled_before_a_stop_is_filled_by_the_next_run(tmp_path: Path) -> None:
     never, _ = history(refuse=10**6)
     first, clock = Fed(history=never), ManualClock(NOW)
