@@ -42,11 +42,24 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: LimitsConfig = LimitsConfig()
 
 
+class PastConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[serve.past]`: what questions about the past may take."""
+
+    seconds: float = 30.0
+    memory_mb: int = 1024
+    rows_read: int = 50_000_000
+    answer_mb: int = 48
+    workers: int = 2
+    queue: int = 8
+    per_key: int = 4
+
+
 class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[serve]`."""
 
     host: str = "127.0.0.1"
     port: int = 8877
+    past: PastConfig = PastConfig()
 
 
 class KeepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
