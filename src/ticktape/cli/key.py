@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ticktape.cli import show
+from ticktape.cli import audit, show
 from ticktape.cli.options import DataOption, JsonOption
 
 if TYPE_CHECKING:
@@ -133,6 +133,9 @@ def revoke(
         show.as_json({"revoked": ended.prefix})
     else:
         typer.echo(f"revoked tt_{ended.prefix} ({ended.name})")
+
+
+app.command("history")(audit.history)
 
 
 def _state(revoked_ns: int | None, expires_ns: int | None, now_ns: int) -> str:

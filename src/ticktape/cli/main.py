@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from ticktape.cli import (
+    audit,
     backup,
     bench,
     bootstrap,
@@ -78,6 +79,7 @@ app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("instruments")(instruments.instruments)
 app.add_typer(key.app, name="key")
+app.add_typer(audit.app, name="audit")
 app.command("mcp")(mcp.mcp)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)

@@ -177,6 +177,11 @@ class KeyStore:
         self._db.execute("commit")
         return made
 
+    @property
+    def pepper(self) -> bytes:
+        """The secret of this store, for what else is sealed with it."""
+        return self._pepper
+
     # -- checking ----------------------------------------------------------------------------------
 
     def check(self, header: str | None) -> Key:

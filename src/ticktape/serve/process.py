@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from ticktape.clock import Clock, SystemClock
 from ticktape.errors import Misconfigured
+from ticktape.serve.audit import Audit
 from ticktape.serve.control import Control, KeepControl
 from ticktape.serve.doors import rest
 from ticktape.serve.doors.gate import LOOPBACK_HOSTS
@@ -91,14 +92,17 @@ async def serve(
         limits = Limits(clock, failed_per_minute=settings.failed_keys_per_minute)
         control = Control(settings.data / "record.sock")
         desk = Desk(settings.data, pool, control, allowance=settings.past, retain_days=settings.retain_days)
+        audit = Audit(settings.keys or settings.data, keys.pepper, clock)
         parts = rest.Parts(
-            keys, limits, control, hosts=hosts_of(settings), desk=desk, keep=KeepControl(settings.data / "keep.sock")
-        )
+            keys, limits, control, hosts=hosts_of(settings), desk=desk, keep=KeepControl(settings.data / "keep.sock"),
+            audit=audit,
+        )  # fmt: skip
         door = parts.stream = _stream_door(settings, keys, limits, clock, sock)
         server = _Server(_uvicorn_config(door.before(rest.build(parts)), settings))
         async with asyncio.TaskGroup() as tasks:
             follower = tasks.create_task(_follow(settings.data / "tape", parts, pool, clock, stop), name="serve:live")
-            tasks.create_task(server.serve(sockets=[sock]), name="serve:http")
+            answering = tasks.create_task(server.serve(sockets=[sock]), name="serve:http")
+            tasks.create_task(audit.run(answering), name="serve:audit")
             tasks.create_task(door.run(stop), name="serve:stream")
             host, port = sock.getsockname()[:2]
             log.info("serve.started", address=f"http://{host}:{port}")

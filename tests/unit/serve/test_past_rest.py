@@ -251,7 +251,7 @@ def written_outside() -> bool:
 async def test_sql_reads_the_tables_and_nothing_else(house: House) -> None:
     furnish(house)
     async with answering(house) as client:
-        before = sorted(house.data.rglob("*"))
+        before = [path for path in sorted(house.data.rglob("*")) if "audit" not in path.parts]
         good = await client.post(f"{API}sql", json={"query": "SELECT kind, count(*) AS n FROM trades GROUP BY 1"})
         found = good.json()
         assert set(found) == set(a.SqlAnswer.__struct_fields__)
@@ -262,7 +262,7 @@ async def test_sql_reads_the_tables_and_nothing_else(house: House) -> None:
             # DuckDB 2.0's parser takes gigabytes for nested parentheses: then the worker is stopped.
             assert (answer.status_code, error["code"] in {"bad_input", "too_costly"}) == (422, True), (query, error)
             assert "root:" not in answer.text
-        assert sorted(house.data.rglob("*")) == before
+        assert [path for path in sorted(house.data.rglob("*")) if "audit" not in path.parts] == before
         assert not written_outside()
         asked = {"query": "SELECT position FROM trades ORDER BY 1", "limit": 10}
         cut = (await client.post(f"{API}sql", json=asked)).json()

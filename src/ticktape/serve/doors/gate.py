@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ticktape.errors import TicktapeError
-from ticktape.model.symbols import shown
+from ticktape.serve.audit import Audit, Entry, current, redacted
 from ticktape.serve.doors import errors
 from ticktape.serve.keys import BadKey, Key, KeyStore
 from ticktape.serve.limits import Limits
@@ -25,6 +25,8 @@ PUBLIC = frozenset({"/healthz", "/docs", "/openapi.json"})
 MOST_BODY_BYTES = 64 * 1024
 MOST_TARGET_BYTES = 8 * 1024  # path and query
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_UNROUTED = frozenset({"/mcp"})  # doors that are no routes
 
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -39,8 +41,11 @@ _HEADERS = [
 class Gate:
     """ASGI middleware. `hosts` are the names this server answers to; None: any."""
 
-    def __init__(self, app: ASGIApp, keys: KeyStore, limits: Limits, hosts: Iterable[str] | None) -> None:
+    def __init__(
+        self, app: ASGIApp, keys: KeyStore, limits: Limits, hosts: Iterable[str] | None, audit: Audit | None = None
+    ) -> None:
         self._app = app
+        self._audit = audit
         self._keys = keys
         self._limits = limits
         self._hosts = None if hosts is None else frozenset(host.lower() for host in hosts)
@@ -58,14 +63,29 @@ class Gate:
         request_id = secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = request_id
         out = _Out(send, request_id)
+        if self._audit is None or scope["path"] in PUBLIC:
+            await self._answered(scope, receive, out)
+            return
+        began, clock = self._audit.clock.monotonic_ns(), self._audit.clock
+        entry = Entry(ts=clock.now_ns(), request_id=request_id, address=_address(scope))
+        try:
+            with current(entry):
+                await self._answered(scope, receive, out)
+        finally:
+            self._audit.put(_filled(entry, scope, out, clock.monotonic_ns() - began))
+
+    async def _answered(self, scope: Scope, receive: Receive, out: _Out) -> None:
+        request_id = out.request_id
         try:
             key = self._admit(scope)
             await self._answer(key, scope, receive, out)
         except Exception as error:  # the last place: what nobody expected is a 500 with an id
             answer = errors.of_error(error, request_id) if isinstance(error, TicktapeError) else None
             if answer is None:
-                log.exception("serve.request_failed", request_id=request_id, path=shown(scope["path"]))
+                log.exception("serve.request_failed", request_id=request_id, path=redacted(scope["path"]))
                 answer = errors.internal(request_id)
+            elif isinstance(error, TicktapeError):
+                out.code = (errors.status_of(error) or (0, ""))[1]
             if out.started:
                 raise
             await answer(scope, receive, out)
@@ -86,7 +106,7 @@ class Gate:
         self._check_host(headers.get("host", ""))
         if len(scope["raw_path"]) + len(scope["query_string"]) > MOST_TARGET_BYTES:
             raise errors.Refused(400, "too_long", "the address is too long", hint="fewer symbols in one call")
-        address = (scope.get("client") or ("", 0))[0]
+        address = _address(scope)
         if path in PUBLIC:
             self._limits.public(address)
             return None
@@ -95,9 +115,9 @@ class Gate:
         except BadKey:
             self._limits.failed(address)
             raise
+        scope["state"]["key"] = key
         key.require_address(address)
         self._limits.request(key)
-        scope["state"]["key"] = key
         return key
 
     def _check_host(self, host: str) -> None:
@@ -116,17 +136,38 @@ class _Out:
     # Adds our headers to whatever answers, and remembers whether it began.
     def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
-        self._request_id = request_id
+        self.request_id = request_id
         self.started = False
+        self.status = self.bytes = 0
+        self.code = ""
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.started = True
+            self.started, self.status = True, message["status"]
             given = list(message.get("headers", ()))
             names = {name for name, _ in given}
             ours = [pair for pair in _HEADERS if pair[0] not in names]
-            message["headers"] = [*given, *ours, (b"x-request-id", self._request_id.encode())]
+            message["headers"] = [*given, *ours, (b"x-request-id", self.request_id.encode())]
+        else:
+            self.bytes += len(message.get("body", b""))
         await self._send(message)
+
+
+def _address(scope: Scope) -> str:
+    return (scope.get("client") or ("", 0))[0]
+
+
+def _filled(entry: Entry, scope: Scope, out: _Out, took_ns: int) -> Entry:
+    """Return an entry with what came of its request."""
+    key, route = scope["state"].get("key"), scope.get("route")
+    if key is not None:
+        entry.of_key(key)
+    path = route.path if route is not None else scope["path"] if scope["path"] in _UNROUTED else None
+    if path is not None:
+        entry.route = f"{scope['method']} {path}"
+        entry.say({**dict(parse_qsl(scope["query_string"].decode("latin-1"))), **scope.get("path_params", {})})
+    entry.status, entry.code, entry.bytes, entry.us = out.status, out.code, out.bytes, took_ns // 1000
+    return entry
 
 
 def _bounded(receive: Receive) -> Receive:

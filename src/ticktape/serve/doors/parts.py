@@ -10,6 +10,7 @@ from fastapi import Depends, Path, Query, Request
 
 from ticktape.errors import Unavailable
 from ticktape.model.symbols import parse_symbol
+from ticktape.serve.audit import Audit
 from ticktape.serve.control import Control, KeepControl
 from ticktape.serve.doors.gate import LOOPBACK_HOSTS
 from ticktape.serve.doors.stream import StreamDoor
@@ -38,6 +39,7 @@ class Parts:
     hosts: frozenset[str] | None = LOOPBACK_HOSTS
     alive: Callable[[], bool] = field(default=lambda: True)
     desk: Desk | None = None
+    audit: Audit | None = None  # None: nothing is written down
     stream: StreamDoor | None = None
     keep: KeepControl | None = None
 

@@ -18,6 +18,7 @@ from starlette.types import Scope as AsgiScope
 
 from ticktape.errors import BadInput
 from ticktape.model.symbols import parse_symbols, shown
+from ticktape.serve.audit import note
 from ticktape.serve.doors import errors
 from ticktape.serve.doors.parts import MOST_SYMBOLS, History, Parts, Sql, Symbol, Symbols, allowed
 from ticktape.serve.keys import Key
@@ -137,6 +138,7 @@ class PastRest:
             asked = msgspec.json.decode(await request.body(), type=Statement)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise BadInput(f"body: {shown(str(error), 200)}", hint='{"query": "SELECT count(*) FROM trades"}') from None
+        note(said=asked.query)
         desk, form = self._parts.past(), _format(request, format)
         return _sent(await desk.sql(key, self._parts.ask(), asked.query, asked.limit, form), desk.pool)
 
@@ -175,6 +177,7 @@ def _quality(text: str) -> float:
 
 
 def _sent(body: Body, pool: Pool) -> Response:
+    note(rows=body.reply.rows)
     return _Pieces(body, pool)
 
 

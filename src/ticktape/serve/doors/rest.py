@@ -21,6 +21,7 @@ from ticktape.model.bars import TIMEFRAMES, Basis
 from ticktape.model.records import GapState
 from ticktape.model.symbols import parse_symbol, parse_symbols, shown
 from ticktape.serve import answers as a
+from ticktape.serve.audit import note
 from ticktape.serve.control import Request as Call
 from ticktape.serve.doors import docs, errors
 from ticktape.serve.doors.gate import Gate
@@ -225,7 +226,7 @@ def build(parts: Parts) -> FastAPI:
     app.add_exception_handler(StarletteHTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_bad_request)
     app.add_middleware(McpDoor, parts=parts)
-    app.add_middleware(Gate, keys=parts.keys, limits=parts.limits, hosts=parts.hosts)
+    app.add_middleware(Gate, keys=parts.keys, limits=parts.limits, hosts=parts.hosts, audit=parts.audit)
     return app
 
 
@@ -238,7 +239,21 @@ def _constant(body: bytes, media_type: str, csp: str = "") -> Handler:
     return answer
 
 
+# What every row of an answer has once, and nothing else in it.
+_ROW_MARKS = {"ticks": b'"venue_id":', "quotes": b'"bid_size":', "bars": b'"open_ts":', "timeframes": b'"open_ts":'}
+_ROW_LISTS = ("instruments", "sources", "gaps")
+
+
+def _rows_in(answer: msgspec.Struct) -> int | None:
+    for field in answer.__struct_fields__:
+        if field in _ROW_MARKS:
+            return bytes(getattr(answer, field)).count(_ROW_MARKS[field])
+    lists = [getattr(answer, name, None) for name in _ROW_LISTS]
+    return next((len(rows) for rows in lists if isinstance(rows, list)), None)  # pyright: ignore[reportUnknownArgumentType]
+
+
 def _json(answer: msgspec.Struct) -> Response:
+    note(rows=_rows_in(answer))
     return Response(msgspec.json.encode(answer), media_type="application/json")
 
 

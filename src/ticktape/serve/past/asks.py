@@ -131,6 +131,7 @@ class Reply(Struct, frozen=True, kw_only=True):
     """The head of an answer; `size` bytes of body follow."""
 
     size: int = 0
+    rows: int | None = None  # given; None where rows are not what it gives
     media_type: str = "application/json"
     headers: list[tuple[str, str]] = []
     trouble: Trouble | None = None

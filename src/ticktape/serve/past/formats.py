@@ -43,14 +43,16 @@ def reply_of(
 ) -> tuple[Reply, bytes]:
     """Return an answer whose rows belong into the field `name`, as asked. Raises TooCostly."""
     if form in COLUMNAR:
-        body = _columnar(answer, table(), form)
-    elif form == "ndjson":
-        body = "".join(f"{row}\n" for row in rows()).encode()
+        found = table()
+        body, count = _columnar(answer, found, form), found.num_rows
     else:
-        body = _whole(answer, name, rows(), form)
+        texts = rows()
+        whole = form != "ndjson"
+        body = _whole(answer, name, texts, form) if whole else "".join(f"{row}\n" for row in texts).encode()
+        count = len(texts)
     if len(body) > most_bytes:
         raise TooCostly(f"an answer of {len(body) >> 20} MiB, {most_bytes >> 20} are the most", hint="a smaller limit")
-    return Reply(size=len(body), media_type=MEDIA[form], headers=headers_of(answer)), body
+    return Reply(size=len(body), rows=count, media_type=MEDIA[form], headers=headers_of(answer)), body
 
 
 def _whole(answer: msgspec.Struct, name: str, rows: Sequence[str], form: Format) -> bytes:
