@@ -1,4 +1,4 @@
-"""`ticktape lake stat|verify|compact|expire`: what history holds, and keeping it true and small."""
+"""`ticktape lake stat|verify|compact|expire|quality`: what history holds, and keeping it true and small."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from ticktape.cli.options import DataOption, JsonOption, tape_of
 
 if TYPE_CHECKING:
     from ticktape.keep.process import Keeper
+    from ticktape.lake.history import Snapshot
+    from ticktape.lake.notes import Note
     from ticktape.lake.verify import Report
 
-app = typer.Typer(help="Describe, verify, compact and expire history.", no_args_is_help=True)
+app = typer.Typer(help="Describe, verify, compact, expire and judge history.", no_args_is_help=True)
 
 MendOption = Annotated[bool, typer.Option("--mend", help="Make good what can be; needs the keeper stopped.")]
 
@@ -170,3 +172,71 @@ def _show(found: list[dict[str, Any]], nothing: str, *, json: bool) -> None:
         show.rows(list(found[0]), [[str(value) for value in row.values()] for row in found])
     else:
         typer.echo(nothing)
+
+
+@app.command()
+def quality(
+    *,
+    data: DataOption,
+    days: Annotated[int, typer.Option("--days", min=1, help="How many settled days, the last ones.")] = 7,
+    json: JsonOption = False,
+) -> None:
+    """Say how spot checks went and what was unusual about settled days; exit 1 when something was."""
+    from ticktape.lake.history import Lake
+    from ticktape.lake.notes import With
+    from ticktape.tape.directory import TapeDirectory
+
+    folder = tape_of(data)
+    directory = TapeDirectory(folder)
+    symbols = {instrument.id: instrument.symbol for instrument in directory.all()}
+    directory.close()
+    reports, spots = _noted(Lake(folder.parent / "lake").snapshot(), list(symbols), days)
+    rates: dict[str, dict[str, Any]] = {}
+    for with_ in With:
+        mine = [note for note in spots if note.side == with_]
+        checked, passed = sum(note.a for note in mine), sum(note.b for note in mine)
+        rate = passed / checked if checked else None
+        rates[with_.name.lower()] = {"samples": len(mine), "checked": checked, "passed": passed, "pass_rate": rate}
+    if json:
+        show.as_json({"spots": rates, "days": reports})
+    else:
+        _print_quality(rates, reports, symbols)
+    if any(report["findings"] for report in reports) or any(r["passed"] < r["checked"] for r in rates.values()):
+        raise typer.Exit(1)
+
+
+def _noted(snapshot: Snapshot, instruments: list[int], days: int) -> tuple[list[dict[str, Any]], list[Note]]:
+    """Return the reports of the last settled days, newest word each, and the spot checks of those days."""
+    import msgspec
+
+    from ticktape.lake.notes import Noted, read
+
+    ever = 2**62
+    latest = {note.ts_event: note.body for note in read(snapshot, [Noted.SETTLED], [0], -ever, ever) if note.body}
+    chosen = sorted(latest)[-days:]
+    reports = [msgspec.json.decode(latest[start], type=dict[str, Any]) for start in chosen]
+    spots = read(snapshot, [Noted.SPOT], instruments, chosen[0] if chosen else -ever, ever, bodies=False)
+    return reports, spots
+
+
+def _print_quality(rates: dict[str, Any], reports: list[dict[str, Any]], symbols: dict[int, str]) -> None:
+    header = ("compared with", "samples", "values", "passed", "rate")
+    rows = [
+        [name, f"{r['samples']:,}", f"{r['checked']:,}", f"{r['passed']:,}", _rate(r["pass_rate"])]
+        for name, r in rates.items()
+    ]
+    show.rows(header, rows)
+    for report in reports:
+        covered = ", ".join(f"{c['source']} {_rate(c['covered'])}" for c in report["coverage"]) or "no source"
+        typer.echo(
+            f"{report['date']}: {report['checked']} channels, {len(report['findings'])} unusual; covered: {covered}"
+        )
+        for finding in report["findings"]:
+            symbol = symbols.get(finding["instrument_id"], str(finding["instrument_id"]))
+            typer.echo(f"  {symbol} {finding['channel']} {finding['check']}: {finding['message']}")
+    if not reports:
+        typer.echo("no day was settled yet")
+
+
+def _rate(share: float | None) -> str:
+    return "-" if share is None else f"{share:.2%}"

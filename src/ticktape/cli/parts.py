@@ -76,7 +76,7 @@ def keep(
     log_level: LevelOption = "info",
     supervised: SupervisedOption = False,
 ) -> None:
-    """Trim the tape behind the hot window."""
+    """Move the tape into the lake, and check what is kept."""
     from ticktape.app.keep import run_keep
     from ticktape.app.until import until_told
     from ticktape.config import world_of

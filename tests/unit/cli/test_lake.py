@@ -60,3 +60,30 @@ def test_compact_and_expire_say_when_there_is_nothing_and_who_keeps(run: Run, ke
     keeper.close()
     assert done.exit_code == 1
     assert "(keep)" in done.stderr
+
+
+def test_quality_says_how_checks_and_days_went_and_finds_what_is_unusual(run: Run, kept: Path) -> None:
+    import msgspec
+
+    from ticktape.lake.certificate_form import Check, Finding
+    from ticktape.lake.certificate_quality import QualityReport
+    from ticktape.lake.notes import Note, Noted, With
+
+    day_ns = 1_763_596_800 * 10**9  # 2025-11-20
+    assert "no day was settled yet" in run("lake", "quality", "--data", kept).stdout
+    keeper = Keeper(KeepSettings(data=kept), Reader(kept / "tape"))
+    finding = Finding(check=Check.SILENT, instrument_id=7, channel="trade", message="not one record", seen=0.0)
+    for findings in ([], [finding]):
+        report = msgspec.json.encode(
+            {"date": "2025-11-20", "checked": 3, "findings": msgspec.to_builtins(findings), "coverage": []}
+        )
+        assert msgspec.json.decode(report, type=QualityReport).checked == 3
+        keeper.note([Note(Noted.SETTLED, 0, day_ns, day_ns, body=report)], "settle")
+        keeper.note([Note(Noted.SPOT, 1, day_ns, day_ns, With.TAPE, 10, 10)], "spot")
+        done = run("lake", "quality", "--data", kept, "--json")
+        said = json.loads(done.stdout)
+        assert done.exit_code == bool(findings), done.output
+        assert [len(each["findings"]) for each in said["days"]] == [len(findings)]
+    keeper.close()
+    shown = run("lake", "quality", "--data", kept)
+    assert "7 trade silent: not one record" in shown.stdout
