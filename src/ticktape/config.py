@@ -60,6 +60,11 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: int = 8877
     past: PastConfig = PastConfig()
+    stream_port: int = 0  # 0: the one after `port`
+    stream_workers: int = 1
+    origins: tuple[str, ...] = ()
+    alerts: dict[str, Any] = {}  # checked against serve/alarms/rules.py, as sources are against their own settings
+    webhook: dict[str, Any] = {}
 
 
 class KeepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,6 +102,11 @@ def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Con
     if config.record.segment_records % 1024 or config.record.segment_records < 1024:
         raise Misconfigured("record.segment_records must be a multiple of 1024", hint="see config.example.toml")
     return config
+
+
+def stream_port(config: Config) -> int:
+    """Return the port that the hub streams from."""
+    return config.serve.stream_port or config.serve.port + 1
 
 
 def convert(found: Any, kind: type[T], where: str) -> T:

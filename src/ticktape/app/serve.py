@@ -1,29 +1,97 @@
-"""Wires the answering process."""
+"""Wires the answering process, and the processes that stream beside it."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from ticktape.config import Config, keys_of
+import structlog
+
+from ticktape.config import Config, PastConfig, convert, keys_of, stream_port
+from ticktape.errors import Misconfigured
+from ticktape.serve.alarms.rules import Thresholds
+from ticktape.serve.alarms.run import AlarmSettings
+from ticktape.serve.alarms.webhook import WebhookSettings
 from ticktape.serve.past.asks import Allowance
-from ticktape.serve.process import ServeSettings, serve
+from ticktape.serve.process import ServeSettings, hosts_of, serve
+from ticktape.serve.stream.handshake import origins_of
+from ticktape.serve.stream.process import StreamProcess, bind, stream
+from ticktape.supervise import Child, Supervisor, environment
+
+log = structlog.get_logger("serve")
 
 
-async def run_serve(world: Path, config: Config, stop: asyncio.Event) -> None:
-    """Answer until `stop` is set."""
-    past = config.serve.past
-    settings = ServeSettings(
+def _settings(world: Path, config: Config) -> ServeSettings:
+    return ServeSettings(
         data=world,
         keys=keys_of(world),
         host=config.serve.host,
         port=config.serve.port,
-        past=Allowance(
+        stream_port=stream_port(config),
+        origins=config.serve.origins,
+        retain_days=config.keep.retain_days,
+        alarms=_alarms(config),
+        **_past(config.serve.past),
+    )
+
+
+def _alarms(config: Config) -> AlarmSettings:
+    hook = config.serve.webhook
+    return AlarmSettings(
+        thresholds=convert(config.serve.alerts, Thresholds, "serve.alerts"),
+        webhook=convert(hook, WebhookSettings, "serve.webhook") if hook.get("url") else None,
+    )
+
+
+def _past(past: PastConfig) -> dict[str, Any]:
+    return {
+        "past": Allowance(
             seconds=past.seconds, memory_mb=past.memory_mb, rows_read=past.rows_read, answer_mb=past.answer_mb
         ),
-        past_workers=past.workers,
-        past_queue=past.queue,
-        past_per_key=past.per_key,
-        retain_days=config.keep.retain_days,
+        "past_workers": past.workers,
+        "past_queue": past.queue,
+        "past_per_key": past.per_key,
+    }
+
+
+async def run_serve(world: Path, config: Config, stop: asyncio.Event, options: Sequence[str] = ()) -> None:
+    """Answer until `stop` is set, with `stream_workers` processes beside it that are given `options` too."""
+    settings, workers = _settings(world, config), config.serve.stream_workers
+    if workers == 0 or not _is_ours(settings.host, settings.stream_port):
+        await serve(settings, stop)
+        return
+    command = [sys.executable, "-m", "ticktape.cli.main", "stream", "--data", str(world), "--supervised", *options]
+    children = [Child(f"stream-{number}", command) for number in range(1, workers + 1)]
+    told = {"TICKTAPE_SERVE__PORT": str(settings.port), "TICKTAPE_SERVE__STREAM_PORT": str(settings.stream_port)}
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(Supervisor(children, environment() | told).run(stop), name="serve:workers")
+        await serve(settings, stop)
+
+
+def _is_ours(host: str, port: int) -> bool:
+    # Were it somebody else's, the system would share out the clients between them and us.
+    try:
+        bind(host, port, alone=True).close()
+    except Misconfigured as error:
+        log.error("stream.port_taken", error=error.message, hint=error.hint)
+        return False
+    return True
+
+
+async def run_stream(world: Path, config: Config, stop: asyncio.Event) -> None:
+    """Stream until `stop` is set."""
+    settings = _settings(world, config)
+    hosts = hosts_of(settings)
+    ports = (settings.port, settings.stream_port)
+    told = StreamProcess(
+        data=world,
+        keys=settings.keys,
+        host=settings.host,
+        port=settings.stream_port,
+        hosts=hosts,
+        origins=origins_of(hosts, ports, settings.origins),
     )
-    await serve(settings, stop)
+    await stream(told, stop)

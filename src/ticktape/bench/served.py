@@ -74,6 +74,7 @@ def serving(data: Path) -> Generator[tuple[Child, Client]]:
     keys.close()
     port = _free_port()
     command = [sys.executable, "-m", "ticktape.cli.main", "serve", "--data", str(data), "--port", str(port)]
+    command += ["--stream-workers", "0"]
     with Child([*command, "--log-level", "error", "--supervised"], data / "serve.log") as child:
         client = _connected(child, port, key)
         try:

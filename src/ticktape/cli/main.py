@@ -28,6 +28,7 @@ from ticktape.cli import (
     lake,
     mcp,
     parts,
+    replay,
     tape,
     up,
     version,
@@ -67,7 +68,9 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.command("record")(parts.record)
 app.command("serve")(parts.serve)
+app.command("stream")(parts.stream)
 app.command("keep")(parts.keep)
+app.command("replay")(replay.replay)
 app.add_typer(tape.app, name="tape")
 app.add_typer(lake.app, name="lake")
 app.add_typer(gaps.app, name="gaps")

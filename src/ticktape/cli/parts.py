@@ -1,4 +1,4 @@
-"""`ticktape record`, `serve` and `keep`: the parts one by one, as `up` runs them together."""
+"""`ticktape record`, `serve`, `stream` and `keep`: the parts one by one, as `up` runs them together."""
 
 from __future__ import annotations
 
@@ -53,6 +53,10 @@ def serve(
     data: DataOption,
     config: ConfigOption = None,
     port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Port of the API.")] = None,
+    stream_workers: Annotated[
+        int | None,
+        typer.Option("--stream-workers", min=0, max=64, help="Processes that stream from the port after it."),
+    ] = None,
     log_level: LevelOption = "info",
     supervised: SupervisedOption = False,
 ) -> None:
@@ -64,9 +68,32 @@ def serve(
     from ticktape.config import world_of
 
     settings = _config(config, log_level)
+    given = {"port": port, "stream_workers": stream_workers}
+    changed = {name: value for name, value in given.items() if value is not None}
+    settings = msgspec.structs.replace(settings, serve=msgspec.structs.replace(settings.serve, **changed))
+    options = ["--log-level", log_level, *(("--config", str(config)) if config is not None else ())]
+    until_told(lambda stop: run_serve(world_of(data), settings, stop, options), supervised=supervised)
+
+
+def stream(
+    *,
+    data: DataOption,
+    config: ConfigOption = None,
+    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Port to stream from.")] = None,
+    log_level: LevelOption = "info",
+    supervised: SupervisedOption = False,
+) -> None:
+    """Stream what happens on the tape; several can run beside each other on one port."""
+    import msgspec
+
+    from ticktape.app.serve import run_stream
+    from ticktape.app.until import until_told
+    from ticktape.config import world_of
+
+    settings = _config(config, log_level)
     if port is not None:
-        settings = msgspec.structs.replace(settings, serve=msgspec.structs.replace(settings.serve, port=port))
-    until_told(lambda stop: run_serve(world_of(data), settings, stop), supervised=supervised)
+        settings = msgspec.structs.replace(settings, serve=msgspec.structs.replace(settings.serve, stream_port=port))
+    until_told(lambda stop: run_stream(world_of(data), settings, stop), supervised=supervised)
 
 
 def keep(

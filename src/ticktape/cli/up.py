@@ -56,6 +56,8 @@ def _first_key(data: Path) -> str | None:
 
 
 def _banner(plan: Any, data: Path, key: str | None) -> None:
+    from ticktape.config import stream_port
+
     base = f"http://{plan.config.serve.host}:{plan.config.serve.port}"
     what = {
         "live": "LIVE from Binance" if "binance" in plan.config.sources else "LIVE",
@@ -68,6 +70,7 @@ def _banner(plan: Any, data: Path, key: str | None) -> None:
         ("ticktape", f"{what} ({plan.why})"),
         ("API", f"{base}/api/v1"),
         ("Docs", f"{base}/docs"),
+        ("Stream", f"ws://{plan.config.serve.host}:{stream_port(plan.config)}/api/v1/stream"),
         ("API key", shown),
         ("Data", str(data.resolve())),
         (

@@ -20,7 +20,7 @@ from ticktape.serve.stream import protocol
 from ticktape.serve.stream.bar_feed import BarFeed
 from ticktape.serve.stream.feed import CHUNK, Feed, KeptBars
 from ticktape.serve.stream.group import Group, Terms
-from ticktape.serve.stream.past import EVER, Past, Span
+from ticktape.serve.stream.past import EVER, Past, Span, span_of
 from ticktape.serve.stream.player import MOST_EVENTS, Player
 from ticktape.serve.stream.protocol import Policy
 from ticktape.serve.stream.reel import Reel
@@ -307,7 +307,7 @@ class Hub:
             raise BadInput("a replay needs a connection of its own", hint="another connection")
         if self._replays >= self.settings.most_replays:
             raise Unavailable(f"{self._replays} replays are playing", hint="later, or ticktape serve --stream-workers")
-        span = span_of(op)
+        span = span_of(op.start, op.end)
         player = Player(
             session, session.encoding, self._clock, speed=protocol.parse_speed(op.speed), replay=True
         )  # fmt: skip
@@ -474,17 +474,3 @@ class Hub:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("stream.client_failed", exc_info=error)
-
-
-def span_of(op: protocol.Subscribe) -> Span:
-    """Return which stretch a replay plays. Raises BadInput."""
-    first, stop, since, until = 0, EVER, -EVER, EVER
-    if op.start is not None:
-        ns, position = protocol.parse_place(op.start, "from")
-        since, first = (since if ns is None else ns), (position or 0)
-    if op.end is not None:
-        ns, position = protocol.parse_place(op.end, "to")
-        until, stop = (until if ns is None else ns), (stop if position is None else position)
-    if since >= until or first >= stop:
-        raise BadInput("to is not after from; the range is [from, to)", hint='"from": "...", "to": "..."')
-    return Span(first, stop, since, until)

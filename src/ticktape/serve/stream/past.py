@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ticktape.errors import BadInput
 from ticktape.model.records import Ints, Records, empty
 from ticktape.serve.stream import stream_kernel as kernel
 from ticktape.serve.stream.pieces import Piece, of_tape
+from ticktape.serve.stream.protocol import Place, parse_place
 from ticktape.tape.reader import Reader
 
 EVER = 2**63 - 1
@@ -111,3 +113,17 @@ def _cut(held: list[tuple[Ints, Records]], bound: int) -> tuple[tuple[Ints, Reco
     positions = np.concatenate([p for p, _ in ready])
     order = np.argsort(positions, kind="stable")
     return (positions[order], np.concatenate([r for _, r in ready])[order]), left
+
+
+def span_of(start: Place | None, end: Place | None) -> Span:
+    """Return the span that was asked for. Raises BadInput."""
+    first, stop, since, until = 0, EVER, -EVER, EVER
+    if start is not None:
+        ns, position = parse_place(start, "from")
+        since, first = (since if ns is None else ns), (position or 0)
+    if end is not None:
+        ns, position = parse_place(end, "to")
+        until, stop = (until if ns is None else ns), (stop if position is None else position)
+    if since >= until or first >= stop:
+        raise BadInput("to is not after from; the range is [from, to)", hint='"from": "...", "to": "..."')
+    return Span(first, stop, since, until)

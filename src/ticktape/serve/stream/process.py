@@ -81,11 +81,12 @@ async def opened(
     return None
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Return a socket that other processes of ours may be bound to as well. Raises Misconfigured."""
+def bind(host: str, port: int, *, alone: bool = False) -> socket.socket:
+    """Return a socket that other processes of ours may be bound to as well, unless `alone`. Raises Misconfigured."""
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if not alone:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         sock.bind((host, port))
     except OSError as error:
