@@ -25,6 +25,7 @@ from ticktape.serve.audit import note
 from ticktape.serve.control import Request as Call
 from ticktape.serve.doors import docs, errors
 from ticktape.serve.doors.gate import Gate
+from ticktape.serve.doors.keys import KeysRest
 from ticktape.serve.doors.mcp import McpDoor
 from ticktape.serve.doors.parts import (
     MOST_SYMBOLS,
@@ -70,6 +71,7 @@ class Rest:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self.past = PastRest(parts)
+        self.keys = KeysRest(parts)
         self.sse = Sse(parts)
         self.pipeline = PipelineRest(parts)
 
@@ -200,6 +202,11 @@ def routes(rest: Rest) -> list[Route]:
         Route("POST", "/sources/{name}/stop", rest.stop, None),
         Route("POST", "/sources/{name}/restart", rest.restart, None),
         Route("POST", "/sources/{name}/symbols", rest.change_symbols, None),
+        Route("GET", "/keys", rest.keys.list, None),
+        Route("POST", "/keys", rest.keys.create, None),
+        Route("GET", "/keys/{prefix}/history", rest.keys.history, None),
+        Route("POST", "/keys/{prefix}/rotate", rest.keys.rotate, None),
+        Route("DELETE", "/keys/{prefix}", rest.keys.revoke, None),
     ]
 
 
