@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from ticktape.clock import Clock, SystemClock
 from ticktape.errors import Misconfigured
+from ticktape.serve.alarms.run import Alarms, AlarmSettings
 from ticktape.serve.audit import Audit
 from ticktape.serve.control import Control, KeepControl
 from ticktape.serve.doors import rest
@@ -60,6 +61,7 @@ class ServeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     stream: StreamSettings = StreamSettings()
     stream_port: int = 8878  # where the hub has its own port: pages from there may open streams
     origins: tuple[str, ...] = ()  # other pages that may, as https://desk.example
+    alarms: AlarmSettings = AlarmSettings()
     retain_days: dict[str, int] = {}  # as keep has it, by table, where it is not the default
 
 
@@ -100,7 +102,7 @@ async def serve(
         door = parts.stream = _stream_door(settings, keys, limits, clock, sock)
         server = _Server(_uvicorn_config(door.before(rest.build(parts)), settings))
         async with asyncio.TaskGroup() as tasks:
-            follower = tasks.create_task(_follow(settings.data / "tape", parts, pool, clock, stop), name="serve:live")
+            follower = tasks.create_task(_follow(settings, parts, pool, clock, stop), name="serve:live")
             answering = tasks.create_task(server.serve(sockets=[sock]), name="serve:http")
             tasks.create_task(audit.run(answering), name="serve:audit")
             tasks.create_task(door.run(stop), name="serve:stream")
@@ -168,7 +170,8 @@ def _uvicorn_config(app: object, settings: ServeSettings) -> uvicorn.Config:
     )
 
 
-async def _follow(folder: Path, parts: rest.Parts, pool: Pool, clock: Clock, stop: asyncio.Event) -> None:
+async def _follow(settings: ServeSettings, parts: rest.Parts, pool: Pool, clock: Clock, stop: asyncio.Event) -> None:
+    folder = settings.data / "tape"
     reader = await _open(folder, stop)
     if reader is None:
         return
@@ -177,16 +180,19 @@ async def _follow(folder: Path, parts: rest.Parts, pool: Pool, clock: Clock, sto
         live = Live(reader, clock)
         await asyncio.to_thread(live.warm)  # nobody else has it yet
         parts.queries = Queries(live, directory, clock)
+        alarms = Alarms(settings.data, live, directory, clock, settings.alarms, parts.keep, parts.keys)
+        parts.watch = alarms.watch
         parts.alive = lambda: clock.monotonic_ns() - live.polled_ns < STUCK_NS
         log.info("serve.tape_opened", first=reader.first, end=reader.end, sample=reader.meta.sample)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(live.run(stop), name="serve:tail")
             tasks.create_task(_flush_keys(parts.keys, stop), name="serve:keys")
+            tasks.create_task(alarms.run(stop), name="serve:alarms")
             recalling = tasks.create_task(recall(live, directory, pool, clock, stop), name="serve:recall")
             await stop.wait()
             recalling.cancel()  # a worker may be long at it
     finally:
-        parts.queries = None
+        parts.queries = parts.watch = None
         directory.close()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from serve_support import SECOND, T0, House
+from serve_support import SECOND, T0, House, serving
 
 from ticktape.alerts import AlertBook
 from ticktape.clock import SystemClock
@@ -274,3 +274,39 @@ def test_the_signature_is_that_of_the_published_example() -> None:
     assert signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body) == (
         "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
     )
+
+
+# -- over REST -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+async def test_alerts_and_health_are_answered_and_cleared(house: House) -> None:
+    house.enrol("BTCUSDT")
+    house.status(Status.RECORDER_UP, source=0)
+    house.status(Status.SOURCE_DOWN)
+    book = AlertBook(house.data, house.clock)
+    book.start("spot_miss", "ETHUSDT", "a row of ETHUSDT differs")
+    async with serving(house, house.key(symbols=["BTCUSDT"])) as client:
+
+        async def ask(path: str) -> Any:
+            answer = await client.get(f"/api/pipeline/{path}")  # the path from before
+            assert answer.content == (await client.get(f"/api/v1/pipeline/{path}")).content
+            return answer.json()
+
+        async with asyncio.timeout(10):
+            while (await client.get("/api/v1/pipeline/health")).json().get("state") != "failing":  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        told = await ask("alerts?state=standing")
+        assert [each["kind"] for each in told["alerts"]] == ["feed_down"]  # of ETHUSDT this key may not know
+        assert [part["name"] for part in (await ask("health"))["parts"] if not part["ok"]] == ["feeds"]
+        (feed,) = (await ask("feed-health"))["feeds"]
+        assert (feed["name"], feed["healthy"], feed["alerts"]) == ("binance", False, ["feed_down"])
+
+        house.status(Status.SOURCE_UP)
+        async with asyncio.timeout(10):
+            while not (await client.get("/api/v1/pipeline/health")).json()["ok"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert (await ask("alerts?state=standing"))["alerts"] == []
+        (past,) = (await ask("alerts?state=cleared"))["alerts"]
+        assert past["kind"] == "feed_down"
+    book.close()

@@ -44,8 +44,9 @@ ON_SYMBOLS = ["quotes/latest/", "quotes/history/", "ohlc/", "ohlc/latest/", "gap
 
 
 def files_of(data: Path) -> list[Path]:
-    """Return every file of a data folder but the audit's, whose names are days."""
-    return sorted(path for path in data.rglob("*") if "audit" not in path.relative_to(data).parts)
+    """Return every file of a data folder but the audit's, whose names are days, and the server's own."""
+    found = (path.relative_to(data) for path in data.rglob("*"))
+    return sorted(path for path in found if "audit" not in path.parts and not path.name.startswith("alerts.sqlite"))
 
 
 def held(body: Any) -> Any:
@@ -175,6 +176,8 @@ async def test_x27_our_own_fault_tells_the_outside_an_id_and_the_log_the_rest(
     monkeypatch.setattr(Client, "ask", broken_control)
     async with serving(house) as client:
         for route in rest.routes(rest.Rest(None)):  # type: ignore[arg-type]
+            if route.path in {"/quotes/stream", "/sse"}:  # they stand on the hub, not on the queries
+                continue
             path = "/api/v1" + route.path.replace("{symbol:path}", "X").replace("{name}", "binance")
             path = path.replace("{date}", "2025-11-20")
             body = b'{"query": "SELECT 1"}' if path.endswith("/sql") else b"{}"

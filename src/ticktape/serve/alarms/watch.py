@@ -54,8 +54,8 @@ class Watch:
         expiries: Expiries = dict,
         push: Callable[[Alert], None] | None = None,
     ) -> None:
-        self._live, self._directory, self._book, self._clock = live, directory, book, clock
-        self._thresholds = thresholds or Thresholds()
+        self._live, self._directory, self.book, self._clock = live, directory, book, clock
+        self.thresholds = thresholds or Thresholds()
         self._keep, self._expiries, self._push = keep, expiries, push
         self._from = Provenance(live, directory, clock)
         self._spikes: dict[str, tuple[int, int]] = {}  # by source: tally, and when it last rose (monotonic)
@@ -73,16 +73,16 @@ class Watch:
 
     async def look(self) -> list[Alert]:
         """Raise what is wrong, clear what is not any more. Returns what changed."""
-        found = {(each.kind, each.subject): each for each in wrong(await self.known(), self._thresholds)}
+        found = {(each.kind, each.subject): each for each in wrong(await self.known(), self.thresholds)}
         self._began = True
         changed: list[Alert] = []
-        standing = {(each.kind, each.subject): each for each in self._book.standing() if each.kind in KINDS}
+        standing = {(each.kind, each.subject): each for each in self.book.standing() if each.kind in KINDS}
         for key in standing.keys() - found.keys():
-            cleared = self._book.clear(*key)
+            cleared = self.book.clear(*key)
             changed += [cleared] if cleared else []
         for key in found.keys() - standing.keys():
             each = found[key]
-            raised = self._book.start(each.kind, each.subject, each.message, each.severity, each.detail)
+            raised = self.book.start(each.kind, each.subject, each.message, each.severity, each.detail)
             changed += [raised] if raised else []
         for alert in changed:
             self._say(alert)

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from ticktape.serve import answers as a
+from ticktape.serve.alarms import answers as alarms
 from ticktape.serve.doors.errors import ErrorAnswer
 from ticktape.serve.doors.examples import BODIES, EXAMPLES
 
@@ -32,6 +33,9 @@ _ANSWERS: list[type[msgspec.Struct]] = [
     a.GapsAnswer,
     a.StatusAnswer,
     a.PipelineStats,
+    alarms.HealthAnswer,
+    alarms.FeedHealthAnswer,
+    alarms.AlertsAnswer,
     a.Instruments,
     a.SourcesAnswer,
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ticktape.serve.doors.examples_alarms import ALARMS
 from ticktape.serve.doors.examples_keep import PIPELINE
 from ticktape.serve.doors.examples_past import PAST
 
@@ -385,7 +386,7 @@ _LIVE: dict[str, Any] = {
     },
 }
 
-EXAMPLES: dict[str, Any] = _LIVE | PAST | PIPELINE
+EXAMPLES: dict[str, Any] = _LIVE | PAST | PIPELINE | ALARMS
 
 # Request bodies.
 BODIES: dict[str, Any] = {

@@ -10,6 +10,7 @@ from fastapi import Depends, Path, Query, Request
 
 from ticktape.errors import Unavailable
 from ticktape.model.symbols import parse_symbol
+from ticktape.serve.alarms.watch import Watch
 from ticktape.serve.audit import Audit
 from ticktape.serve.control import Control, KeepControl
 from ticktape.serve.doors.gate import LOOPBACK_HOSTS
@@ -39,9 +40,10 @@ class Parts:
     hosts: frozenset[str] | None = LOOPBACK_HOSTS
     alive: Callable[[], bool] = field(default=lambda: True)
     desk: Desk | None = None
-    audit: Audit | None = None  # None: nothing is written down
     stream: StreamDoor | None = None
+    audit: Audit | None = None  # None: nothing is written down
     keep: KeepControl | None = None
+    watch: Watch | None = None  # None until there is a tape
 
     def ask(self) -> Queries:
         """Return the queries. Raises Unavailable while there is no tape."""

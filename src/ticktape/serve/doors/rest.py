@@ -21,9 +21,11 @@ from ticktape.model.bars import TIMEFRAMES, Basis
 from ticktape.model.records import GapState
 from ticktape.model.symbols import parse_symbol, parse_symbols, shown
 from ticktape.serve import answers as a
+from ticktape.serve.alarms import answers as alarms
 from ticktape.serve.audit import note
 from ticktape.serve.control import Request as Call
 from ticktape.serve.doors import docs, errors
+from ticktape.serve.doors.alarms import AlarmsRest
 from ticktape.serve.doors.gate import Gate
 from ticktape.serve.doors.keys import KeysRest
 from ticktape.serve.doors.mcp import McpDoor
@@ -46,6 +48,7 @@ from ticktape.serve.doors.sse import Sse
 __all__ = ["PREFIX", "Needs", "Parts", "Rest", "Route", "build", "routes"]
 
 PREFIX = "/api/v1"
+FORMER_PREFIX, FORMER = "/api", ("/ticks/", "/quotes/", "/ohlc/", "/pipeline/")  # paths that users know from before
 MOST_LIMIT = 5000
 
 Handler = Callable[..., Awaitable[Response]]
@@ -74,6 +77,7 @@ class Rest:
         self.keys = KeysRest(parts)
         self.sse = Sse(parts)
         self.pipeline = PipelineRest(parts)
+        self.alarms = AlarmsRest(parts)
 
     async def ticks(self, key: Realtime, symbols: Symbols, limit: Limit = 100) -> Response:
         """Return the latest trades of some symbols, oldest first, in tape order."""
@@ -195,6 +199,9 @@ def routes(rest: Rest) -> list[Route]:
         Route("POST", "/gaps/fill", rest.fill_gaps, None),
         Route("GET", "/status", rest.status, a.StatusAnswer),
         Route("GET", "/pipeline/stats", rest.pipeline.stats, a.PipelineStats),
+        Route("GET", "/pipeline/health", rest.alarms.health, alarms.HealthAnswer),
+        Route("GET", "/pipeline/feed-health", rest.alarms.feeds, alarms.FeedHealthAnswer),
+        Route("GET", "/pipeline/alerts", rest.alarms.alerts, alarms.AlertsAnswer),
         Route("POST", "/admin/pipeline/cleanup", rest.pipeline.cleanup, None),
         Route("GET", "/instruments", rest.instruments, a.Instruments),
         Route("GET", "/sources", rest.sources, a.SourcesAnswer),
@@ -221,6 +228,11 @@ def build(parts: Parts) -> FastAPI:
             PREFIX + route.path, route.handler, methods=[route.method], response_class=Response,
             summary=docs.summary(route.handler), **docs.described(route.path, route.answer),
         )  # fmt: skip
+        if route.path.startswith(FORMER):
+            app.add_api_route(
+                FORMER_PREFIX + route.path, route.handler, methods=[route.method], response_class=Response,
+                include_in_schema=False,
+            )  # fmt: skip
     cleanup = rest.pipeline.cleanup  # under the path that users know from before, too
     app.add_api_route(
         "/admin/pipeline/cleanup", cleanup, methods=["POST"], response_class=Response, include_in_schema=False
