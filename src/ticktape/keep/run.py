@@ -46,6 +46,7 @@ class Keep:
         self.keeper = Keeper(settings, Reader(tape), clock=clock)
         self._directory = TapeDirectory(tape)
         self._venues = venues or {}
+        self._source_names: dict[int, str] = {}
         self._daily = Daily(self.keeper, Reader(tape), self._directory)
         self._spotter: Spotter | None = None
         self._schedule = Schedule(
@@ -81,6 +82,8 @@ class Keep:
         finally:
             await server.close()
             await orders.close()
+        if self._spotter is not None:
+            await self._tried("spot", lambda: asyncio.to_thread(self._write_spots))
 
     # -- what goes on ------------------------------------------------------------------------------
 
@@ -95,8 +98,6 @@ class Keep:
             await pause(self._stop, every_s)
             if not self._stop.is_set():
                 await self._tried("spot", self.spot)
-        if self._spotter is not None:
-            await self._tried("spot", lambda: asyncio.to_thread(self._write_spots))
 
     async def _days(self) -> None:
         every_s = self._settings.quality_every_s
@@ -139,10 +140,13 @@ class Keep:
 
     def _made_spotter(self) -> Spotter:
         self._directory.refresh()
-        named = [source for source in self._directory.sources() if source.name in self._venues]
-        venues = {source.id: self._venues[source.name] for source in named}
         instruments = [instrument.id for instrument in self._directory.all()]
-        return Spotter(self.keeper, Reader(self._settings.data / "tape"), instruments, venues)
+        return Spotter(self.keeper, Reader(self._settings.data / "tape"), instruments, self._venue_of)
+
+    def _venue_of(self, source_id: int) -> Venue | None:
+        if source_id not in self._source_names:  # one that began to write since we looked
+            self._source_names = {source.id: source.name for source in self._directory.sources()}
+        return self._venues.get(self._source_names.get(source_id, ""))
 
     def _write_spots(self) -> None:
         assert self._spotter is not None

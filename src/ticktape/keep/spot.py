@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import structlog
 
-from ticktape.errors import Damaged, TicktapeError
+from ticktape.errors import Damaged, Misconfigured, TicktapeError
 from ticktape.keep.process import Keeper
 from ticktape.lake import notes
 from ticktape.lake.arrow import numpy_of
@@ -74,6 +74,9 @@ class Venue(Protocol):
     async def records(self, instrument_id: int, channel: Channel, first_id: int, last_id: int) -> Records:
         """Return what its history has of some ids. Raises Unavailable, Misconfigured."""
         ...
+
+
+VenueOf = Callable[[int], Venue | None]  # by source id
 
 
 def pick(snapshot: Snapshot, number: int) -> Sample | None:
@@ -157,10 +160,10 @@ class Spotter:
     """Takes one sample after the other. Its steps are plain calls; only `ask` waits for somebody else."""
 
     def __init__(
-        self, keeper: Keeper, tape: Reader, instruments: Sequence[int], venues: Mapping[int, Venue] | None = None
+        self, keeper: Keeper, tape: Reader, instruments: Sequence[int], venue_of: VenueOf = lambda _: None
     ) -> None:
         self._keeper, self._tape, self._lake = keeper, tape, Lake(keeper.settings.data / "lake")
-        self._venues = venues or {}
+        self._venue_of = venue_of
         self._pending: list[Note] = []
         self._missed = _still_missed(keeper)
         self._last = (-1, -1)
@@ -198,7 +201,8 @@ class Spotter:
             if (compared := with_bars(snapshot, sample, records)) is not None:
                 found.append((With.BARS, compared))
             question = question_of(sample, records)
-        return sample, found, question if question and question.source_id in self._venues else None
+        known = question is not None and self._venue_of(question.source_id) is not None
+        return sample, found, question if known else None
 
     def _next(self, snapshot: Snapshot) -> Sample | None:
         version = snapshot.versions["trades"].number
@@ -213,7 +217,9 @@ class Spotter:
     async def ask(self, question: Question) -> Compared:
         """Compare with what the venue says. Raises Unavailable, Misconfigured."""
         ids = question.records["c"]
-        venue = self._venues[question.source_id]
+        venue = self._venue_of(question.source_id)
+        if venue is None:
+            raise Misconfigured(f"nobody can be asked of source {question.source_id}", hint="see config.example.toml")
         said = await venue.records(question.instrument_id, question.channel, int(ids[0]), int(ids[-1]))
         return compare_records(question.records, said, "lake against venue", MARKET_FIELDS)
 

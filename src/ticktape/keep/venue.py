@@ -23,13 +23,18 @@ SHARE = 0.1  # of what the recorder may use: the venue counts both together
 TIMEOUT_S = 20.0
 
 
+async def _never_wait(seconds: float) -> None:
+    # The recorder's own questions come first: a sample without an answer is one of many, and told as such.
+    raise Unavailable(f"the weight of this minute is used up, {seconds:.0f} s are left of it", hint="it is tried again")
+
+
 class BinanceVenue:
     """One configured source, seen from keep."""
 
     def __init__(self, settings: BinanceSettings, directory: TapeDirectory, clock: Clock | None = None) -> None:
         self._settings, self._directory, self._clock = settings, directory, clock or SystemClock()
         self._names = Names(directory, settings.venue)
-        self._weights = Weights(settings.weight_share * SHARE)
+        self._weights = Weights(settings.weight_share * SHARE, sleep=_never_wait)
         self._unit_ns = MICROSECOND_NS if settings.time_unit == "us" else MILLISECOND_NS
 
     async def records(self, instrument_id: int, channel: Channel, first_id: int, last_id: int) -> Records:

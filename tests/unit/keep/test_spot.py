@@ -24,8 +24,8 @@ MINUTE = 60 * SECOND
 
 
 def spotter(world: World, made: Keeper, **venues: Any) -> Spotter:
-    by_id = {1: venues["venue"]} if venues else None
-    return Spotter(made, Reader(world.folder / "tape"), WHO, by_id)
+    by_id = {1: venues["venue"]} if venues else {}
+    return Spotter(made, Reader(world.folder / "tape"), WHO, by_id.get)
 
 
 def take(checks: Spotter, times: int = 1) -> None:
@@ -150,7 +150,7 @@ class Told:
         return mine[(mine["c"] >= first_id) & (mine["c"] <= last_id)]
 
 
-def test_the_venue_is_asked_for_ids_without_a_hole_and_a_difference_is_a_miss(world: World) -> None:
+def test_r29_the_venue_is_asked_for_ids_without_a_hole_and_a_difference_is_a_miss(world: World) -> None:
     records = trades(300, step_ns=SECOND // 100, instruments=1)
     world.append(records)
     made = keeper(world)
