@@ -136,6 +136,15 @@ async def recording(
         await asyncio.gather(task, return_exceptions=True)
 
 
+async def subscribed_once(source: BinanceSource) -> None:
+    """Connect, and disconnect when everything is subscribed."""
+    tape = Tape(source)
+    task = asyncio.create_task(source.connect(tape))
+    await until(lambda: len(tape.watched) == 3, task)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def until(true: Callable[[], object], task: asyncio.Task[None] | None = None) -> None:
     """Wait for something to become true; the test's own timeout is the limit."""
     while not true():
@@ -345,10 +354,81 @@ async def test_a_planned_restart_and_a_clean_close_return() -> None:
 
 
 @pytest.mark.asyncio
-async def test_our_own_limit_below_24_hours_returns() -> None:
-    async with still() as market, recording(market.venue, reconnect_after_s=0.3) as (_, tape, task):
-        await until(lambda: len(tape.watched) == 3)
-        await task
+async def test_the_venues_own_limit_cuts_nothing_because_the_next_socket_overlaps() -> None:
+    async with BinanceVenue(VenueSettings(rate=2000, life_s=2.0, messages_per_s=100)) as venue:
+        every = ("trade", "aggTrade", "bookTicker", "depth@100ms")
+        short = recording(venue, channels=every, reconnect_after_s=1.0, overlap_s=0.3)
+        async with short as (source, tape, task):
+            first = source._connection  # pyright: ignore[reportPrivateUsage]
+            met = {id(first): first}
+            while len(met) < 5:
+                await until(lambda: id(source._connection) not in met, task)  # pyright: ignore[reportPrivateUsage]
+                met[id(source._connection)] = source._connection  # pyright: ignore[reportPrivateUsage]
+            await until(lambda: tape.book().synced, task)
+        first_id, last_id = min(tape.ids(Kind.TRADE)), max(tape.ids(Kind.TRADE))
+        ledger = [row.trade_id for row in venue.ledger("BTCUSDT", first_id) if row.trade_id <= last_id]
+
+    trades = list(dict.fromkeys(tape.ids(Kind.TRADE)))  # the judge knows the repeats by their ids
+    assert trades == ledger
+    book = tape.records(Kind.BOOK)
+    assert int(((book["flags"] & Flag.SNAPSHOT > 0) & (book["flags"] & Flag.FIRST > 0)).sum()) == 1
+    aggregates = list(dict.fromkeys(tape.ids(Kind.AGG_TRADE)))
+    assert aggregates == list(range(aggregates[0], aggregates[-1] + 1))
+    assert not tape.gaps
+    assert not tape.bad
+
+
+@pytest.mark.asyncio
+async def test_what_only_the_next_socket_has_read_when_it_takes_over_is_recorded() -> None:
+    async with still(messages_per_s=100) as market:
+        async with recording(market.venue, reconnect_after_s=0.3, overlap_s=0.8) as (source, tape, task):
+            sockets = market.venue.hub.connections
+            await until(lambda: tape.book().synced, task)
+            market.move(1)
+            await market.agrees(tape)
+            first = source._connection  # pyright: ignore[reportPrivateUsage]
+            await until(lambda: len(sockets) == 2 and len(sockets[1].subscriptions.names) == 3, task)
+            sockets[0].drop("stall")
+            market.move(1)
+            last = market.venue.ledger("BTCUSDT")[-1].trade_id
+            assert tape.ids(Kind.TRADE)[-1] < last
+            await until(lambda: source._connection is not first, task)  # pyright: ignore[reportPrivateUsage]
+            await until(lambda: tape.ids(Kind.TRADE)[-1:] == [last], task)
+            await market.agrees(tape)
+        ids = tape.ids(Kind.TRADE)
+    assert ids == list(range(ids[0], last + 1))
+    assert not tape.gaps
+
+
+@pytest.mark.asyncio
+async def test_quotes_that_both_sockets_bring_are_recorded_once() -> None:
+    async with still(messages_per_s=100) as market:
+        overlapping = recording(market.venue, channels=("bookTicker",), reconnect_after_s=0.4, overlap_s=0.4)
+        alone = recording(market.venue, channels=("bookTicker",))
+        async with overlapping as (source, ours, task), alone as (_, theirs, other):
+            await until(lambda: ours.watched and theirs.watched, task)
+            first = source._connection  # pyright: ignore[reportPrivateUsage]
+            while source._connection is first:  # pyright: ignore[reportPrivateUsage]
+                market.move(0.02)
+                await asyncio.sleep(0.01)
+            market.move(1)
+            await until(lambda: market.venue.status()["frames_sent"] and not other.done())
+            await until(lambda: len(ours.records(Kind.QUOTE)) >= len(theirs.records(Kind.QUOTE)), task)
+            await asyncio.sleep(0.1)  # room for one too many
+            fields = ["a", "b", "c", "d"]
+            assert ours.records(Kind.QUOTE)[fields].tolist() == theirs.records(Kind.QUOTE)[fields].tolist()
+            assert len(theirs.records(Kind.QUOTE)) > 20
+
+
+@pytest.mark.asyncio
+async def test_a_next_socket_that_does_not_come_about_leaves_the_first_alone() -> None:
+    async with still(connections_per_5m=1) as market, recording(market.venue, reconnect_after_s=0.2) as (_, tape, task):
+        await until(lambda: len(tape.watched) == 3, task)
+        await asyncio.sleep(0.6)
+        market.move(1)
+        last = market.venue.ledger("BTCUSDT")[-1].trade_id
+        await until(lambda: tape.ids(Kind.TRADE)[-1:] == [last], task)
+        assert not task.done()
 
 
 @pytest.mark.asyncio
@@ -389,8 +469,8 @@ async def test_only_unknown_symbols_is_misconfigured() -> None:
 async def test_instruments_carry_the_venues_steps() -> None:
     instruments = Instruments()
     async with still() as market:
-        source = BinanceSource(settings(market.venue, reconnect_after_s=0.05), instruments)
-        await source.connect(Tape(source))
+        source = BinanceSource(settings(market.venue), instruments)
+        await subscribed_once(source)
 
     found = instruments.rows[("binance", "BTCUSDT")]
     assert found.tick_size == Decimal("0.01")
@@ -432,8 +512,7 @@ async def test_a_refused_change_changes_nothing() -> None:
 async def test_the_stream_starts_without_rest_when_every_name_is_known() -> None:
     instruments = Instruments()
     async with still() as market:
-        first = BinanceSource(settings(market.venue, reconnect_after_s=0.05), instruments)
-        await first.connect(Tape(first))
+        await subscribed_once(BinanceSource(settings(market.venue), instruments))
         second = BinanceSource(settings(market.venue, rest_url="http://127.0.0.1:1"), instruments)
         tape = Tape(second)
         task = asyncio.create_task(second.connect(tape))

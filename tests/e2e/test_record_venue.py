@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from ticktape.model.records import BadReason, GapCause, GapState, Kind, Records, Status, unpack_gap
 from ticktape.record.process import Recorder, RecordSettings
@@ -96,12 +97,23 @@ async def until(what: Callable[[], bool], timeout_s: float = 20.0) -> None:
 
 @asynccontextmanager
 async def recording(
-    data: Path, *, symbols: tuple[str, ...] = BOTH, channels: Any = ("trade",), patience: Patience | None = None
+    data: Path,
+    *,
+    symbols: tuple[str, ...] = BOTH,
+    channels: Any = ("trade",),
+    patience: Patience | None = None,
+    life_s: float = 86_400.0,
 ) -> AsyncGenerator[Run]:
     """A venue with a seeded market, and a recorder that has stored its first trades."""
-    async with BinanceVenue(MARKET) as venue:
+    async with BinanceVenue(replace(MARKET, life_s=life_s)) as venue:
         settings = BinanceSettings(
-            symbols=symbols, channels=channels, ws_url=venue.ws_url, rest_url=venue.rest_url, answer_timeout_s=5.0
+            symbols=symbols,
+            channels=channels,
+            ws_url=venue.ws_url,
+            rest_url=venue.rest_url,
+            answer_timeout_s=5.0,
+            reconnect_after_s=life_s / 2,
+            overlap_s=min(2.0, life_s / 6),
         )
         recorder = Recorder(
             RecordSettings(
@@ -144,6 +156,17 @@ async def test_r14_however_the_socket_ends_the_gap_is_declared_and_filled(tmp_pa
         assert len(opened) == len(closed) == 2
         assert (closed["b"] >= min(last.values())).all()
         assert set(closed["a"].tolist()) == set(opened["a"].tolist())
+
+
+async def test_r14_the_venues_own_limit_leaves_no_gap(tmp_path: Path) -> None:
+    every = ("trade", "bookTicker", "depth@100ms")
+    async with recording(tmp_path, channels=every, life_s=3.0) as run:
+        ends = asyncio.get_running_loop().time() + 7.0  # more than two lives
+        await until(lambda: asyncio.get_running_loop().time() > ends)
+        await run.complete()
+        assert run.pump.connects == 1
+        assert not (run.all["kind"] == Kind.GAP).any()
+        assert run.pump.counts()["duplicates"] > 0  # two sockets at a time
 
 
 async def test_r15_a_mute_socket_that_answers_pings_is_left_and_what_it_kept_back_is_filled(tmp_path: Path) -> None:

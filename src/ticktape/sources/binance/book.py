@@ -55,6 +55,7 @@ class BookSync:
     """The books of one connection."""
 
     def __init__(self) -> None:
+        self.doubled = False  # two sockets overlap: what one of them says later may be older
         self._states: dict[int, _State] = {}
         self._wanted: list[int] = []
         self._lost: list[tuple[int, str]] = []
@@ -97,6 +98,13 @@ class BookSync:
             state.wanted = True
             self._wanted.append(instrument_id)
 
+    def want_again(self) -> None:
+        """Ask once more for every snapshot that was asked for and did not come: who was asked is gone."""
+        for instrument_id, state in self._states.items():
+            if state.wanted:
+                state.wanted = False
+                self.want(instrument_id)
+
     def forget(self, instrument_id: int) -> None:
         """Drop the book of a symbol that is no longer subscribed."""
         self._states.pop(instrument_id, None)
@@ -105,7 +113,7 @@ class BookSync:
         state = self._states.setdefault(diff.instrument_id, _State())
         last_id = state.held[-1][0].last_id if state.held else state.last_id
         newer, state.time = diff.time > state.time, max(diff.time, state.time)
-        anew = newer and state.diffed_id is not None and diff.last_id <= state.diffed_id
+        anew = newer and not self.doubled and state.diffed_id is not None and diff.last_id <= state.diffed_id
         repeats = last_id is not None and diff.last_id <= last_id
         state.diffed_id = diff.last_id if anew else max(diff.last_id, state.diffed_id or 0)
         if repeats and not anew:

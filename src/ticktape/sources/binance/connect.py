@@ -1,13 +1,17 @@
 """One connection to Binance: socket, subscriptions, order book snapshots. web-socket-streams.md.
 
 Raw streams (`/ws`) and SUBSCRIBE messages: at most 5 messages a second may go up, pongs included, and
-1024 streams on one connection. A serverShutdown, a close frame in good order and our own limit below the
-venue's 24 h end the connection by returning; everything else raises Unavailable.
+1024 streams on one connection. A serverShutdown and a close frame in good order end the connection by
+returning; everything else raises Unavailable.
+
+Before the venue's 24 h are over the next connection begins beside this one, silent: what it reads is held until
+`take_over`, and then delivered. Trades and diffs that both brought are known by their ids.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +22,7 @@ from ticktape.errors import Misconfigured, Throttled, Unavailable
 from ticktape.model.records import Channel, GapCause
 from ticktape.model.symbols import shown
 from ticktape.sources.binance.book import BookSync
-from ticktape.sources.binance.messages import Answer, Shutdown
+from ticktape.sources.binance.messages import Answer, Shutdown, decode_answer
 from ticktape.sources.binance.names import Names
 from ticktape.sources.binance.normalise import SNAPSHOT_STREAM
 from ticktape.sources.binance.rest import BinanceRest
@@ -31,6 +35,7 @@ STREAMS_A_MESSAGE = 200
 SECONDS_A_MESSAGE = 0.3  # 5 a second are allowed; pongs need their share
 SNAPSHOTS_AT_ONCE = 4
 RETRY_SNAPSHOT_S = 1.0
+MOST_HELD_BYTES = 64 << 20  # of a silent connection; then the oldest go: the other has brought them long since
 
 _ANSWERS = (b'{"result"', b'{"code"', b'{"id"', b'{"error"')
 
@@ -44,14 +49,23 @@ class _Asked(NamedTuple):
 
 
 class Connection:
-    """What lives as long as one socket. `books` and `heard` are fed by the source's `normalise`."""
+    """What lives as long as one socket. `books` and `heard` are fed by the source's `normalise`.
 
-    def __init__(self, settings: BinanceSettings, names: Names, rest: BinanceRest, sink: Sink) -> None:
+    One that is given the `books` of another begins silent.
+    """
+
+    def __init__(
+        self, settings: BinanceSettings, names: Names, rest: BinanceRest, sink: Sink, books: BookSync | None = None
+    ) -> None:
         self._settings = settings
         self._names = names
         self._rest = rest
         self._sink = sink
-        self.books = BookSync()
+        self.books = books or BookSync()
+        self.subscribed = asyncio.Event()  # to all it was begun with
+        self._held: deque[bytes] | None = None if books is None else deque()
+        self._held_bytes = 0
+        self._muted = False
         self.heard: list[Answer | Shutdown] = []
         self._socket: FeedSocket | None = None
         self._subscribed: dict[str, Watched] = {}
@@ -93,6 +107,11 @@ class Connection:
 
     def on_frames(self, frames: list[bytes]) -> None:
         """Pass on what one read brought; an awaited answer takes effect before what follows it."""
+        if self._muted:
+            return
+        if self._held is not None:
+            self._hold(self._held, frames)
+            return
         ts_recv = self._sink.now_ns()
         while self._asked:
             at = next((i for i, frame in enumerate(frames) if frame.startswith(_ANSWERS)), None)
@@ -105,7 +124,33 @@ class Connection:
 
     def on_ping(self) -> None:
         """Tell that the venue is there."""
-        self._sink.alive()
+        if self._held is None:
+            self._sink.alive()
+
+    def mute(self) -> None:
+        """Deliver nothing more."""
+        self._muted = True
+
+    def take_over(self) -> None:
+        """Deliver what was held, and from now on everything."""
+        held, self._held = self._held or (), None
+        self._sink.up(list(self._subscribed.values()))
+        self.books.want_again()
+        if held:
+            self._deliver(list(held), self._sink.now_ns())
+        self._want_snapshots()
+
+    def _hold(self, held: deque[bytes], frames: list[bytes]) -> None:
+        """Keep what a silent connection reads, but for the answers to what it asked."""
+        for frame in frames:
+            answer = _answer(frame) if self._asked and frame.startswith(_ANSWERS) else None
+            if answer is not None:
+                self._hear(answer)
+                continue
+            held.append(frame)
+            self._held_bytes += len(frame)
+        while self._held_bytes > MOST_HELD_BYTES:
+            self._held_bytes -= len(held.popleft())
 
     def _deliver(self, frames: list[bytes], ts_recv: int) -> None:
         self._sink.frames(frames, ts_recv)
@@ -135,7 +180,8 @@ class Connection:
             self._subscribed = {s: it for s, it in self._subscribed.items() if s not in asked.streams}
             for watched in asked.streams.values():
                 self.books.forget(watched.instrument_id)
-        self._sink.up(list(self._subscribed.values()))
+        if self._held is None:
+            self._sink.up(list(self._subscribed.values()))
         asked.answered.set_result(None)
 
     async def _ask(self, method: str, streams: dict[str, Watched]) -> None:
@@ -174,17 +220,17 @@ class Connection:
         }
 
     async def _follow(self, symbols: Sequence[str]) -> None:
-        """Subscribe, look after quiet books, and return when the connection is old enough."""
-        started_s = asyncio.get_running_loop().time()
+        """Subscribe, then look after quiet books."""
         await self.change(symbols, ())
-        age_s = asyncio.get_running_loop().time() - started_s
-        while age_s < self._settings.reconnect_after_s:
-            await asyncio.sleep(min(self._settings.quiet_book_s, self._settings.reconnect_after_s - age_s))
+        self.subscribed.set()
+        while True:
+            await asyncio.sleep(self._settings.quiet_book_s)
+            if self._held is not None:
+                continue
             for watched in self._subscribed.values():
                 if watched.channel is Channel.BOOK and not self.books.in_sync(watched.instrument_id):
                     self.books.want(watched.instrument_id)
             self._want_snapshots()
-            age_s = asyncio.get_running_loop().time() - started_s
 
     async def _end(self, socket: FeedSocket) -> None:
         ended = await socket.ended()
@@ -225,6 +271,13 @@ async def _first_of(*works: Coroutine[Any, Any, object]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
     for task in done:
         task.result()
+
+
+def _answer(frame: bytes) -> Answer | None:
+    try:
+        return decode_answer(frame)
+    except (msgspec.MsgspecError, UnicodeError):
+        return None  # held, and quarantined with its turn
 
 
 def check_room(streams: int) -> None:

@@ -193,13 +193,23 @@ class _Sorting:
             raise Refused(BadReason.VENUE_ERROR, f"binance: error {answer.code}: {shown(answer.msg, 200)}")
 
 
-def normalise(frames: Sequence[bytes], ts_recv: int | Ints, names: Names, unit_ns: int) -> Parsed:
+def normalise(
+    frames: Sequence[bytes],
+    ts_recv: int | Ints,
+    names: Names,
+    unit_ns: int,
+    newest_quotes: dict[int, int] | None = None,
+) -> Parsed:
     """Return what the frames hold; records are in arrival order, the messages' kinds mixed.
 
     ts_recv ns UTC, one for all frames or one for each; unit_ns is the venue's time unit on this connection.
+    `newest_quotes` (slot -> update id) is given, and kept, while two sockets bring the same: a quote that is not newer
+    is left out, because its record has no room for the id by which the judge would know it.
     """
     sorting = _Sorting(names)
     sorting.sort(frames)
+    if newest_quotes is not None:
+        sorting.tickers = _newer(sorting.tickers, newest_quotes)
     bad = sorting.bad
     stamps = np.broadcast_to(np.asarray(ts_recv, np.int64), len(frames))
     blocks = [
@@ -217,6 +227,15 @@ def normalise(frames: Sequence[bytes], ts_recv: int | Ints, names: Names, unit_n
         control=sorting.control,
         bad=[Bad(reason, detail, frames[at]) for at, (reason, detail) in sorted(bad.items())],
     )
+
+
+def _newer(tickers: Rows[wire.BookTicker], newest: dict[int, int]) -> Rows[wire.BookTicker]:
+    kept: Rows[wire.BookTicker] = Rows()
+    for at, message, slot in zip(tickers.at, tickers.messages, tickers.slots, strict=True):
+        if message.u > newest.get(slot, -1):
+            newest[slot] = message.u
+            kept.add(at, message, slot)
+    return kept
 
 
 def _unwrapped(frame: bytes) -> bytes:

@@ -34,5 +34,6 @@ class BinanceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     weight_share: float = 0.5  # of the venue's request weight per minute that we allow ourselves
     max_frame_bytes: int = 32 << 20  # a longer WebSocket message ends the connection
     answer_timeout_s: float = 10.0  # to connect, for a SUBSCRIBE and for a request
-    reconnect_after_s: float = 85_800.0  # 23 h 50 min, before the venue's 24 h
+    reconnect_after_s: float = 85_800.0  # 23 h 50 min, before the venue's 24 h: the next socket is opened beside it
+    overlap_s: float = 2.0  # that both sockets live; then the old one is closed
     quiet_book_s: float = 5.0  # a book without any diff for so long after the start gets its snapshot too

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from decimal import Decimal
+from functools import partial
 
 import numpy as np
 
@@ -32,6 +33,7 @@ COMPLETENESS = {
     Channel.QUOTE: Completeness.RISING,
     Channel.BOOK: Completeness.RISING,
 }
+RETRY_OVERLAP_S = 60.0
 _ASKED_ONE_BY_ONE = 10  # symbols; beyond that the rules of all are one cheaper call
 
 
@@ -54,6 +56,8 @@ class BinanceSource:
         self._weights = Weights(settings.weight_share)
         self._books = BookSync()
         self._connection: Connection | None = None
+        self._newest_quotes: dict[int, int] | None = None  # while two sockets overlap
+        self._changing = asyncio.Lock()  # the symbols, or the connection
 
     @property
     def name(self) -> str:
@@ -84,16 +88,62 @@ class BinanceSource:
                 sink.batch(Batch(empty(0), [Bad(BadReason.UNKNOWN_SYMBOL, unknown(s), s.encode()) for s in missing]))
             if missing and not known:
                 raise Misconfigured(f"binance: unknown symbols: {', '.join(missing)}")
-            self._connection = Connection(self.settings, self._names, rest, sink)
-            self._books = self._connection.books
+            make = partial(Connection, self.settings, self._names, rest, sink)
             try:
-                await self._connection.run(known)
+                await self._live(make, known)
             finally:
-                self._connection, self._books = None, BookSync()
+                self._connection, self._books, self._newest_quotes = None, BookSync(), None
+
+    async def _live(self, make: Callable[..., Connection], symbols: Sequence[str]) -> None:
+        """Run one connection after the other, each begun beside the one before it, until one ends by itself."""
+        current = self._connection = make()
+        self._books = current.books
+        running = asyncio.create_task(current.run(symbols), name=f"{self._name}:connection")
+        try:
+            pause_s = self.settings.reconnect_after_s
+            while not (await asyncio.wait([running], timeout=pause_s))[0]:
+                async with self._changing:
+                    later = make(current.books)
+                    after = await self._begun_beside(running, later)
+                    if after is None:
+                        pause_s = min(RETRY_OVERLAP_S, self.settings.reconnect_after_s)
+                        continue
+                    current.mute()
+                    self._connection = later
+                    later.take_over()
+                before, current, running, pause_s = running, later, after, self.settings.reconnect_after_s
+                asyncio.get_running_loop().call_later(self.settings.overlap_s, self._one_socket)
+                await _cancelled(before)
+            running.result()
+        finally:
+            await _cancelled(running)
+
+    async def _begun_beside(self, running: asyncio.Task[None], later: Connection) -> asyncio.Task[None] | None:
+        """Begin a connection and let it live beside the other for a while. Returns None when it did not come about."""
+        self._books.doubled, self._newest_quotes = True, {}
+        after = asyncio.create_task(later.run(self._symbols), name=f"{self._name}:next")
+        subscribed, ready = asyncio.create_task(later.subscribed.wait()), False
+        try:
+            patience_s = 3 * self.settings.answer_timeout_s
+            await asyncio.wait([running, after, subscribed], timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+            if later.subscribed.is_set():
+                both = [running, after]
+                await asyncio.wait(both, timeout=self.settings.overlap_s, return_when=asyncio.FIRST_COMPLETED)
+            ready = later.subscribed.is_set() and not after.done()
+        finally:
+            subscribed.cancel()
+            if not ready:
+                self._one_socket()
+                await _cancelled(after)
+        return after if ready else None
+
+    def _one_socket(self) -> None:
+        self._books.doubled, self._newest_quotes = False, None
 
     def normalise(self, frames: list[bytes], ts_recv: int) -> Batch:
         """Frames to records; the books follow along."""
-        parsed = normalise(frames, ts_recv, self._names, _UNIT_NS[self.settings.time_unit])
+        unit_ns = _UNIT_NS[self.settings.time_unit]
+        parsed = normalise(frames, ts_recv, self._names, unit_ns, self._newest_quotes)
         records = self._books.follow(parsed)
         if self.settings.synthetic:
             records["flags"] |= np.uint32(Flag.SYNTHETIC)
@@ -113,6 +163,10 @@ class BinanceSource:
 
     async def change(self, add: Sequence[str], remove: Sequence[str]) -> None:
         """Change the symbols. Raises UnknownSymbol or BadSymbol (then nothing changed), or Unavailable."""
+        async with self._changing:
+            await self._change(add, remove)
+
+    async def _change(self, add: Sequence[str], remove: Sequence[str]) -> None:
         new = [s for s in dict.fromkeys(map(binance_symbol, add)) if s not in self._symbols]
         if strangers := [s for s in map(binance_symbol, remove) if s not in self._symbols]:
             raise UnknownSymbol(f"binance: not recorded: {', '.join(strangers)}")
@@ -150,6 +204,12 @@ class BinanceSource:
                 listing = _listing(listed[symbol], self.settings.venue)
                 self._names.learn(symbol, self._directory.enrol(self.settings.venue, symbol, listing))
         return [s for s in symbols if s in listed], [s for s in symbols if s not in listed]
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    """End a task, whatever comes of it."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def binance_symbol(text: str) -> str:
