@@ -25,7 +25,7 @@ from ticktape.lake.certificate_spot import Miss
 from ticktape.lake.history import Snapshot
 from ticktape.lake.notes import Note, Noted, Print
 from ticktape.lake.tail import Tape
-from ticktape.model.records import Channel, Records, empty
+from ticktape.model.records import Channel
 from ticktape.model.sessions import DAY_NS, day_number
 
 EPOCH = date(1970, 1, 1).toordinal()
@@ -78,16 +78,11 @@ class Kept:
             return None
         if Print(note.a, note.b) != self._prints[TABLE[channel]].get(day.isoformat(), Print(0, 0)):
             return None
-        if self._has_late(instrument_id, channel, start):
+        if (instrument_id, int(channel), start) in self._late:
             return None
         if mark_of(resets_of(past.gaps(instrument_id, start, start + DAY_NS), channel)) != note.d:
             return None
         return decode(note.body)
-
-    def _has_late(self, instrument_id: int, channel: Channel, start_ns: int) -> bool:
-        late = self._late[TABLE[channel]]
-        mine = (late["instrument"] == instrument_id) & np.isin(late["kind"], KINDS[channel])
-        return bool((mine & (late["ts_event"] >= start_ns) & (late["ts_event"] < start_ns + DAY_NS)).any())
 
     def summaries(self, past: LakePast, instrument_id: int, channel: Channel) -> list[DaySummary]:
         """Return all summaries of a channel that are still true, by day."""
@@ -120,12 +115,15 @@ class Kept:
         return [_findings.decode(note.body) for note in found if note.body]
 
 
-def _late(snapshot: Snapshot, tape: Tape | None, end_ns: int) -> dict[str, Records]:
-    """Return the rows that the tape has and the lake has not, of times before `end_ns`, by table."""
-    found: dict[str, Records] = {}
-    for name in notes.TICK_TABLES:
-        records = empty(0)
-        if tape is not None:
-            records = tape.view(min(max(snapshot.position(name), tape.first), tape.end), tape.end)
-        found[name] = records[records["ts_event"] < end_ns]
+def _late(snapshot: Snapshot, tape: Tape | None, end_ns: int) -> set[tuple[int, int, int]]:
+    """Return (instrument, channel, start of its day) of the rows before `end_ns` that only the tape has."""
+    found: set[tuple[int, int, int]] = set()
+    if tape is None:
+        return found
+    for channel, table in TABLE.items():
+        records = tape.view(min(max(snapshot.position(table), tape.first), tape.end), tape.end)
+        mine = np.isin(records["kind"], KINDS[channel]) & (records["ts_event"] < end_ns)
+        days = records["ts_event"][mine] // DAY_NS
+        pairs = np.unique(np.stack((records["instrument"][mine].astype(np.int64), days)), axis=1)
+        found |= {(who, int(channel), day * DAY_NS) for who, day in pairs.T.tolist()}
     return found

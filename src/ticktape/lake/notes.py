@@ -42,6 +42,9 @@ class Noted(IntEnum):
     SETTLED = 103
 
 
+_NOTED = {int(kind): kind for kind in Noted}  # ten times as fast as the enumeration's own call
+
+
 class With(IntEnum):
     """What a spot check compared the lake with."""
 
@@ -137,7 +140,7 @@ def _notes(numbers: dict[str, Any], bodies: list[bytes | None]) -> list[Note]:
         for name in ("kind", "instrument_id", "ts_event", "ts_recv", "side", "a", "b", "c", "d", "position")
     ]
     return [
-        Note(Noted(kind), who, ts, at, side, a, b, c, d, body, position)
+        Note(_NOTED[kind], who, ts, at, side, a, b, c, d, body, position)
         for (kind, who, ts, at, side, a, b, c, d, position), body in zip(
             zip(*columns, strict=True), bodies, strict=True
         )
