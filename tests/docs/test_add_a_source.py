@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ticktape.model.records import BadReason, Channel, GapCause, Kind, Side
-from ticktape.sources.contract import Batch, Completeness, Source, Watched
+from ticktape.model.records import BadReason, Channel, Completeness, GapCause, Kind, Side
+from ticktape.sources.contract import Batch, Source, Watched
 from ticktape.tape.directory import TapeDirectory
 
 PAGE = Path(__file__).parents[2] / "ADD_A_SOURCE.md"

@@ -9,8 +9,8 @@ from decimal import Decimal
 from ticktape.bench.ticks import BATCH, Rounds
 from ticktape.errors import Misconfigured
 from ticktape.model.instruments import AssetClass, Listing
-from ticktape.model.records import Channel, empty
-from ticktape.sources.contract import Batch, Completeness, Directory, Hole, Sink, Source, Watched
+from ticktape.model.records import Channel, Completeness, empty
+from ticktape.sources.contract import Batch, Directory, Hole, Sink, Source, Watched
 
 VENUE = "bench"
 

@@ -30,6 +30,15 @@ class Place:
         """Return how long to go on."""
         return quick if self.quick else full
 
+    def kept(self, name: str, need_bytes: int, make: Callable[[Path], None]) -> Path:
+        """Return a folder that `make` fills when it is first asked for; it stays for the other benches of the run."""
+        path = self.folder / name
+        if not path.exists():
+            with self.scratch(f"{name}.new", need_bytes) as fresh:
+                make(fresh)
+                fresh.rename(path)
+        return path
+
     @contextmanager
     def scratch(self, name: str, need_bytes: int = 0) -> Generator[Path]:
         """Give a folder and take it away afterwards. Raises DiskFull when the disk has not so much to give."""

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import msgspec
@@ -19,7 +20,9 @@ from ticktape import log
 from ticktape.bench.feed import RoundsSource
 from ticktape.bench.scratch import appender
 from ticktape.bench.ticks import Live, Rounds, pace
+from ticktape.keep.flush import Flusher
 from ticktape.record.process import Recorder, RecordSettings
+from ticktape.tape.reader import Reader
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -50,6 +53,12 @@ class Record(msgspec.Struct, frozen=True):
     per_s: float  # ticks a second of the machine
     market_per_s: float  # ticks a second of market time
     quick: bool
+
+
+class Flush(msgspec.Struct, frozen=True):
+    """Be the keeper of a tape at rest: flush it whole; says when it begins, and what became of it."""
+
+    folder: Path
 
 
 def say(**what: object) -> None:
@@ -113,6 +122,23 @@ def record(told: Record) -> None:
     uvloop.run(main())
 
 
+def flush(told: Flush) -> None:
+    """Move a tape into the lake beside it, after everything was loaded on a tape of its own."""
+    over = _ended()
+    with TemporaryDirectory(dir=told.folder) as warm:
+        with appender(Path(warm) / "tape", quick=True) as made:
+            made.append(Rounds().advance()[0])
+        Flusher(Path(warm) / "lake", Reader(Path(warm) / "tape")).flush()
+    flusher = Flusher(told.folder / "lake", Reader(told.folder / "tape"))
+    say(begun=True)
+    began = time.perf_counter()
+    done = flusher.flush()
+    took = time.perf_counter() - began
+    trades = [each for each in done if each.table == "trades"]
+    say(rows=sum(each.rows for each in trades), trades_s=sum(each.seconds for each in trades), all_s=took)
+    over.wait()
+
+
 def main() -> None:
     """Entry point."""
     log.configure("error")
@@ -121,6 +147,8 @@ def main() -> None:
         fill(_told(told, Fill))
     elif name == "pace":
         paced(_told(told, Pace))
+    elif name == "flush":
+        flush(_told(told, Flush))
     else:
         record(_told(told, Record))
 

@@ -1,8 +1,9 @@
-"""Runs benches one after the other: each in its own folder, one line of figures each, come what may."""
+"""Runs benches one after the other: one line of figures each, come what may."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,30 @@ Say = Callable[[str], None]
 
 def run(
     entries: Sequence[Entry], data: Path, say: Say, *, peers: bool = False, quick: bool = False
-) -> Iterator[dict[str, Any]]:
-    """Yield a line of figures for each bench as it ends; one that cannot be measured yields its error."""
-    for number, entry in enumerate(entries, 1):
-        say(f"[{number}/{len(entries)}] {entry.name}: {entry.what}")
+) -> Generator[dict[str, Any]]:
+    """Yield a line of figures for each bench as it ends; one that cannot be measured yields its error.
+
+    They share a folder, which is gone when the last has ended or the caller closes this.
+    """
+    with ExitStack() as stack:
         try:
-            with place(data, lambda text: say(f"    {text}"), quick=quick) as here:
-                measured: Measured = entry.function()(here)
-                found = beside(entry, here, measured) if peers else None
+            here = stack.enter_context(place(data, lambda text: say(f"    {text}"), quick=quick))
         except (TicktapeError, OSError) as error:
-            yield failed(entry, str(error))
-        else:
-            row = figures(entry, measured, found)
-            yield row | {"reached": None} if quick else row  # tiny sizes reach and miss nothing
+            yield from (failed(entry, str(error)) for entry in entries)
+            return
+        for number, entry in enumerate(entries, 1):
+            say(f"[{number}/{len(entries)}] {entry.name}: {entry.what}")
+            yield _line(entry, here, peers=peers)
+
+
+def _line(entry: Entry, here: Place, *, peers: bool) -> dict[str, Any]:
+    try:
+        measured: Measured = entry.function()(here)
+        found = beside(entry, here, measured) if peers else None
+    except (TicktapeError, OSError) as error:
+        return failed(entry, str(error))
+    row = figures(entry, measured, found)
+    return row | {"reached": None} if here.quick else row  # tiny sizes reach and miss nothing
 
 
 def beside(entry: Entry, here: Place, measured: Measured) -> Beside:

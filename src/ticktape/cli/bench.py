@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -49,13 +50,14 @@ def bench(
     configure("error")
     signal.signal(signal.SIGTERM, _terminated)
     found: list[dict[str, Any]] = []
-    for figures in run(entries, data, _say, peers=peers, quick=quick):
-        found.append(figures)
-        if json:
-            show.as_json(figures)
-            sys.stdout.flush()
-        if "error" in figures:
-            _say(f"{figures['bench']}: {figures['error']}")
+    with closing(run(entries, data, _say, peers=peers, quick=quick)) as lines:
+        for figures in lines:
+            found.append(figures)
+            if json:
+                show.as_json(figures)
+                sys.stdout.flush()
+            if "error" in figures:
+                _say(f"{figures['bench']}: {figures['error']}")
     if not json:
         show.rows((*HEADER, *PEER_HEADER) if peers else HEADER, [_row(figures, peers=peers) for figures in found])
         for figures in found:

@@ -11,8 +11,10 @@ from ticktape.errors import BadInput
 TABLE = {
     "tape.append", "tape.append_one", "tape.append_power", "tape.latest", "tape.reopen", "tape.tail",
     "bars.build", "binance.decode", "binance.wire", "query.realtime", "memory",
+    "lake.flush", "lake.bytes", "lake.year_raw", "lake.year_bars", "lake.day", "lake.asof", "lake.gaps", "lake.restart",
 }  # fmt: skip
-LATENCIES = {"tape.append_power": "ms", "tape.latest": "us", "tape.tail": "ms", "query.realtime": "ms"}
+LATENCIES = {"tape.append_power": "ms", "tape.latest": "us", "tape.tail": "ms", "query.realtime": "ms",
+             "lake.year_bars": "ms", "lake.day": "ms"}  # fmt: skip
 
 
 def test_the_names_are_those_of_the_table() -> None:

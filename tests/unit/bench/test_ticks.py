@@ -97,3 +97,20 @@ def test_a_disk_too_small_is_told_before_anything_is_written(tmp_path: Path) -> 
 
     with pytest.raises(DiskFull, match="this bench needs"):
         work()
+
+
+def test_what_is_kept_is_made_once_and_half_of_it_is_never_taken_for_the_whole(tmp_path: Path) -> None:
+    made: list[Path] = []
+
+    def make(folder: Path) -> None:
+        made.append(folder)
+        (folder / "file").write_text("x")
+        if len(made) == 1:
+            raise KeyboardInterrupt
+
+    with place(tmp_path, print, quick=True) as here:
+        with pytest.raises(KeyboardInterrupt):
+            here.kept("lake", 0, make)
+        assert [(here.kept("lake", 0, make) / "file").read_text() for _ in range(3)] == ["x"] * 3
+    assert len(made) == 2
+    assert list(tmp_path.iterdir()) == []
