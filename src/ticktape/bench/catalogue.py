@@ -153,34 +153,6 @@ ENTRIES = (
         (_most("value", 10),), "history:gaps",
     ),
     Entry(
-        "stream.latency", "ms", "tick in to WebSocket out, 100 k ticks/s in, 100 clients",
-        (_most("p50", 5), _most("p99", 25)), "stream:latency",
-    ),
-    Entry(
-        "stream.10k", "ms", "10,000 clients, 20 k messages/s conflated",
-        (_most("p99", 150), _most("connected_s", 20), _most("client_kib", 30)), "stream:ten_thousand",
-    ),
-    Entry(
-        "stream.slow", "x", "the others' p99 when 1 % of the clients stop reading",
-        (_most("value", 1.2),), "stream:slow",
-    ),
-    Entry(
-        "stream.send", "us", "one tick to 1,000 clients, processor time a send",
-        (Goal("ratio", 1),), "stream_send:send", "picows_peer:send",
-    ),
-    Entry(
-        "stream.broadcast", "us", "the same beside websockets.broadcast",
-        (Goal("ratio", 2),), "stream_send:send", "websockets_peer:send",
-    ),
-    Entry(
-        "replay.fast", "events/s", "flat out to one Python client; in process (in_process)",
-        (_rate(3e5), Goal("in_process", 5e6)), "replay:fast",
-    ),
-    Entry(
-        "replay.jitter", "ms", "late at 1x; seek (seek_ms)",
-        (_most("p99", 5), _most("seek_ms", 200)), "replay:jitter",
-    ),
-    Entry(
         "memory", "MB", "record and serve after 36 M ticks, an hour of 1,000 instruments; page cache apart",
         (_most("value", 600), _most("growth", 30)), "memory:memory",
     ),
