@@ -63,6 +63,8 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stream_port: int = 0  # 0: the one after `port`
     stream_workers: int = 1
     origins: tuple[str, ...] = ()
+    tls_cert: str = ""
+    tls_key: str = ""
     alerts: dict[str, Any] = {}  # checked against serve/alarms/rules.py, as sources are against their own settings
     webhook: dict[str, Any] = {}
 

@@ -32,6 +32,8 @@ def _settings(world: Path, config: Config) -> ServeSettings:
         port=config.serve.port,
         stream_port=stream_port(config),
         origins=config.serve.origins,
+        tls_cert=Path(config.serve.tls_cert) if config.serve.tls_cert else None,
+        tls_key=Path(config.serve.tls_key) if config.serve.tls_key else None,
         retain_days=config.keep.retain_days,
         alarms=_alarms(config),
         **_past(config.serve.past),

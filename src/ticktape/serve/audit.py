@@ -99,7 +99,12 @@ def note(*, rows: int | None = None, said: str | None = None) -> None:
 
 def redacted(text: str) -> str:
     """Return text of bounded length, printable, and without the secret part of any of our keys."""
-    return shown(_KEY.sub(r"\1_...", text), MOST_TEXT)
+    return shown(without_keys(text), MOST_TEXT)
+
+
+def without_keys(text: str) -> str:
+    """Return text without the secret part of any of our keys."""
+    return _KEY.sub(r"\1_...", text)
 
 
 class Audit:

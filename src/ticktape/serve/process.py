@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import socket
+import ssl
 from collections.abc import Generator
 from pathlib import Path
 
@@ -52,6 +53,8 @@ class ServeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     port: int = 8877
     hosts: tuple[str, ...] = ()  # names to answer to besides loopback; needed behind a reverse proxy
     trusted_proxies: tuple[str, ...] = ()  # addresses whose X-Forwarded-For is believed
+    tls_cert: Path | None = None  # PEM: our certificate and those above it; with `tls_key`
+    tls_key: Path | None = None
     failed_keys_per_minute: float = 30.0  # by address
     most_connections: int = 2000
     past: Allowance = Allowance()  # what one question about the past may take
@@ -85,6 +88,7 @@ async def serve(
     Raises Misconfigured (a taken port, a lost pepper, a tape of another format) and Damaged.
     """
     clock = clock or SystemClock()
+    _check_tls(settings)
     sock = listen or _bind(settings)
     # Accepted sockets inherit it. Without it an answer in two pieces waits 40 ms for the client's delayed ACK.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -97,7 +101,7 @@ async def serve(
         audit = Audit(settings.keys or settings.data, keys.pepper, clock)
         parts = rest.Parts(
             keys, limits, control, hosts=hosts_of(settings), desk=desk, keep=KeepControl(settings.data / "keep.sock"),
-            audit=audit,
+            audit=audit, origins=settings.origins,
         )  # fmt: skip
         door = parts.stream = _stream_door(settings, keys, limits, clock, sock)
         server = _Server(_uvicorn_config(door.before(rest.build(parts)), settings))
@@ -107,7 +111,7 @@ async def serve(
             tasks.create_task(audit.run(answering), name="serve:audit")
             tasks.create_task(door.run(stop), name="serve:stream")
             host, port = sock.getsockname()[:2]
-            log.info("serve.started", address=f"http://{host}:{port}")
+            log.info("serve.started", address=f"{'https' if settings.tls_cert else 'http'}://{host}:{port}")
             await stop.wait()
             server.should_exit = True
             await follower
@@ -116,6 +120,19 @@ async def serve(
         keys.close()
         sock.close()
     log.info("serve.stopped")
+
+
+def _check_tls(settings: ServeSettings) -> None:
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise Misconfigured("serve.tls_cert and serve.tls_key belong together", hint="see config.example.toml")
+    if settings.tls_cert is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise Misconfigured(
+            f"{settings.tls_cert}, {settings.tls_key}: {error}", hint="both PEM, and of one another"
+        ) from None
 
 
 def _bind(settings: ServeSettings) -> socket.socket:
@@ -164,6 +181,8 @@ def _uvicorn_config(app: object, settings: ServeSettings) -> uvicorn.Config:
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
         limit_concurrency=settings.most_connections,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=STOP_S,

@@ -173,13 +173,14 @@ async def test_x27_our_own_fault_tells_the_outside_an_id_and_the_log_the_rest(
         raise RuntimeError("password=hunter2 in /home/someone")
 
     monkeypatch.setattr(rest.Parts, "ask", broken_ask)
+    monkeypatch.setattr("ticktape.serve.doors.keys._for_all", broken_ask)
     monkeypatch.setattr(Client, "ask", broken_control)
     async with serving(house) as client:
         for route in rest.routes(rest.Rest(None)):  # type: ignore[arg-type]
             if route.path in {"/quotes/stream", "/sse"}:  # they stand on the hub, not on the queries
                 continue
             path = "/api/v1" + route.path.replace("{symbol:path}", "X").replace("{name}", "binance")
-            path = path.replace("{date}", "2025-11-20")
+            path = path.replace("{date}", "2025-11-20").replace("{prefix}", "nobody00")
             body = b'{"query": "SELECT 1"}' if path.endswith("/sql") else b"{}"
             asked = "?symbols=X&symbol=X&start_time=2025-11-20"
             with structlog.testing.capture_logs() as logs:

@@ -19,6 +19,7 @@ from ticktape.errors import (
     Unavailable,
     UnknownSymbol,
 )
+from ticktape.serve.audit import without_keys
 from ticktape.serve.keys import BadKey, Forbidden
 from ticktape.serve.limits import TooMany
 from ticktape.serve.past.pool import Overloaded
@@ -92,7 +93,8 @@ def status_of(error: TicktapeError) -> tuple[int, str] | None:
 
 def response(status: int, code: str, message: str, hint: str, request_id: str) -> Response:
     """Return the error answer."""
-    body = ErrorAnswer(ErrorBody(code, message, hint, request_id))
+    # A message repeats what was sent, and it may end in somebody's log: no key of ours stands in it (X5).
+    body = ErrorAnswer(ErrorBody(code, without_keys(message), hint, request_id))
     return Response(msgspec.json.encode(body), status, media_type="application/json")
 
 

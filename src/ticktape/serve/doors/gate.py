@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import structlog
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ticktape.errors import TicktapeError
@@ -24,6 +25,8 @@ log = structlog.get_logger("serve")
 PUBLIC = frozenset({"/healthz", "/docs", "/openapi.json"})
 MOST_BODY_BYTES = 64 * 1024
 MOST_TARGET_BYTES = 8 * 1024  # path and query
+MOST_HEADER_BYTES, MOST_HEADERS = 16 * 1024, 100
+PREFLIGHT_S = 600
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _UNROUTED = frozenset({"/mcp"})  # doors that are no routes
@@ -33,19 +36,26 @@ _HEADERS = [
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
 ]
 
 
+# Said only over TLS: a browser that heard it does not come back without.
+_OVER_TLS = (b"strict-transport-security", b"max-age=31536000")
+
+
 class Gate:
-    """ASGI middleware. `hosts` are the names this server answers to; None: any."""
+    """ASGI middleware. `hosts` are the names this server answers to; None: any. `origins`: pages besides our own."""
 
     def __init__(
-        self, app: ASGIApp, keys: KeyStore, limits: Limits, hosts: Iterable[str] | None, audit: Audit | None = None
-    ) -> None:
+        self, app: ASGIApp, keys: KeyStore, limits: Limits, hosts: Iterable[str] | None, audit: Audit | None = None,
+        origins: Iterable[str] = (),
+    ) -> None:  # fmt: skip
         self._app = app
         self._audit = audit
+        self._origins = frozenset(origin.lower() for origin in origins)
         self._keys = keys
         self._limits = limits
         self._hosts = None if hosts is None else frozenset(host.lower() for host in hosts)
@@ -62,7 +72,7 @@ class Gate:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = request_id
-        out = _Out(send, request_id)
+        out = _Out(send, request_id, over_tls=scope["scheme"] == "https")
         if self._audit is None or scope["path"] in PUBLIC:
             await self._answered(scope, receive, out)
             return
@@ -77,6 +87,9 @@ class Gate:
     async def _answered(self, scope: Scope, receive: Receive, out: _Out) -> None:
         request_id = out.request_id
         try:
+            if (preflight := self._origin(scope, out)) is not None:
+                await preflight(scope, receive, out)
+                return
             key = self._admit(scope)
             await self._answer(key, scope, receive, out)
         except Exception as error:  # the last place: what nobody expected is a 500 with an id
@@ -100,10 +113,36 @@ class Gate:
         finally:
             self._limits.end(key)
 
+    def _origin(self, scope: Scope, out: _Out) -> Response | None:
+        """Refuse pages from elsewhere; let listed ones read the answer. Returns the answer to a page that asks first.
+
+        A page cannot send a key without asking first, and no cookie opens anything here: this is the second lock.
+        """
+        headers = Headers(scope=scope)
+        origin = headers.get("origin", "").lower()
+        if not origin or origin.partition("://")[2] == headers.get("host", "").lower():
+            return None
+        if origin not in self._origins:
+            raise errors.Refused(403, "bad_origin", "this server does not talk to pages from there", "[serve] origins")
+        out.readable_by = origin
+        if scope["method"] != "OPTIONS" or "access-control-request-method" not in headers:
+            return None
+        self._check_host(headers.get("host", ""))
+        self._limits.public(_address(scope))
+        allowed = {
+            "Access-Control-Allow-Methods": "GET, POST, DELETE",
+            "Access-Control-Allow-Headers": "authorization, content-type, accept, last-event-id",
+            "Access-Control-Max-Age": str(PREFLIGHT_S),
+        }
+        return Response(status_code=204, headers=allowed)
+
     def _admit(self, scope: Scope) -> Key | None:
         """Return the key of a request, None where a path needs none."""
         headers, path = Headers(scope=scope), scope["path"]
         self._check_host(headers.get("host", ""))
+        size = sum(len(name) + len(value) for name, value in scope["headers"])
+        if size > MOST_HEADER_BYTES or len(scope["headers"]) > MOST_HEADERS:
+            raise errors.Refused(431, "headers_too_large", "the headers are too large", hint="send fewer of them")
         if len(scope["raw_path"]) + len(scope["query_string"]) > MOST_TARGET_BYTES:
             raise errors.Refused(400, "too_long", "the address is too long", hint="fewer symbols in one call")
         address = _address(scope)
@@ -134,19 +173,23 @@ class Gate:
 
 class _Out:
     # Adds our headers to whatever answers, and remembers whether it began.
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, *, over_tls: bool = False) -> None:
         self._send = send
         self.request_id = request_id
         self.started = False
         self.status = self.bytes = 0
         self.code = ""
+        self.readable_by = ""  # the origin of a page that may read the answer
+        self._ours = [*_HEADERS, _OVER_TLS] if over_tls else _HEADERS
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started, self.status = True, message["status"]
             given = list(message.get("headers", ()))
             names = {name for name, _ in given}
-            ours = [pair for pair in _HEADERS if pair[0] not in names]
+            ours = [pair for pair in self._ours if pair[0] not in names]
+            if self.readable_by:
+                ours += [(b"access-control-allow-origin", self.readable_by.encode()), (b"vary", b"Origin")]
             message["headers"] = [*given, *ours, (b"x-request-id", self.request_id.encode())]
         else:
             self.bytes += len(message.get("body", b""))

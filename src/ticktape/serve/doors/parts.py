@@ -41,6 +41,7 @@ class Parts:
     alive: Callable[[], bool] = field(default=lambda: True)
     desk: Desk | None = None
     stream: StreamDoor | None = None
+    origins: tuple[str, ...] = ()  # of pages besides our own that may ask
     audit: Audit | None = None  # None: nothing is written down
     keep: KeepControl | None = None
     watch: Watch | None = None  # None until there is a tape

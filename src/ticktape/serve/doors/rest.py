@@ -245,7 +245,9 @@ def build(parts: Parts) -> FastAPI:
     app.add_exception_handler(StarletteHTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_bad_request)
     app.add_middleware(McpDoor, parts=parts)
-    app.add_middleware(Gate, keys=parts.keys, limits=parts.limits, hosts=parts.hosts, audit=parts.audit)
+    app.add_middleware(
+        Gate, keys=parts.keys, limits=parts.limits, hosts=parts.hosts, audit=parts.audit, origins=parts.origins
+    )
     return app
 
 
