@@ -59,6 +59,11 @@ class Hub:
         """Return seconds of a clock that no one sets."""
         return time.monotonic()
 
+    @property
+    def listening(self) -> int:
+        """How many clients follow the tape."""
+        return sum(len(group.members) for group in self._groups.values())
+
     # -- coming and going --------------------------------------------------------------------------
 
     def joined(self, session: Session) -> None:
