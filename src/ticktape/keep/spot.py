@@ -45,7 +45,7 @@ MOST_IDS = 50  # asked of the venue at once
 PENDING = 10  # results written together; a miss is written at once
 KEEP_MISSES = 5  # with both values, in a note
 REMEMBER_DAYS = 30
-TARGET = 0.999
+MOST_MISSED = 1000  # minutes looked at again in turn; of more, the alerts stand until keep starts anew
 _CHANNELS = {Kind.TRADE: Channel.TRADE, Kind.AGG_TRADE: Channel.AGG_TRADE}
 
 
@@ -185,6 +185,11 @@ class Spotter:
         figures.passed += note.b
         figures.samples += 1
 
+    @property
+    def missed(self) -> int:
+        """How many minutes are looked at again in turn."""
+        return len(self._missed)
+
     def take(self) -> tuple[Sample, list[tuple[With, Compared]], Question | None] | None:
         """Choose a minute and compare it with what is here; None while there is nothing. Raises Damaged."""
         snapshot = self._lake.snapshot()
@@ -241,7 +246,8 @@ class Spotter:
                 f"{first.what}: {first.key}: {first.field} is {first.left} and {first.right};"
                 f" {compared.passed} of {compared.checked} passed"
             )
-            if self._keeper.alerts.start("spot_miss", key, message, detail=_values(first)):
+            new = self._keeper.alerts.start("spot_miss", key, message, detail=_values(first))
+            if new and len(self._missed) < MOST_MISSED:
                 self._missed.append(sample)
         elif self._keeper.alerts.clear("spot_miss", key):
             self._missed = [s for s in self._missed if s[2:] != sample[2:]] + self._others(sample)

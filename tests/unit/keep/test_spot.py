@@ -92,9 +92,11 @@ def test_a_changed_row_is_a_miss_with_both_values_until_it_is_right_again(world:
     assert (pass_rate(made.figures.spots) or 1) < 1
 
     change(made, "trades", "2025-11-20", better)
+    assert checks.missed > 0
     take(checks, 8)
     checks.write()
     assert not made.alerts.standing()
+    assert checks.missed == 0
     spots = Kept(world.snapshot(), None, [1], NOON - DAY, NOON + DAY).spots(1, NOON - DAY, NOON + DAY)
     assert spots is not None
     assert not spots.misses  # the last look at a minute counts
