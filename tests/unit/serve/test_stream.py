@@ -10,6 +10,7 @@ import pytest
 from serve_support import SECOND, T0, House
 from stream_support import clock_tick, market, streaming
 
+from ticktape.alerts import AlertBook
 from ticktape.model.records import Kind, Status
 
 CHANNELS = ["trades", "quotes", "bars.1s", "bars.1m", "gaps", "status"]
@@ -212,3 +213,25 @@ async def test_bars_close_by_the_recorders_clock_too(house: House) -> None:
             clock_tick(house, T0 + second * SECOND, second * SECOND)
         events = await client.until(house.tape.position - 1) or (await client.hear("update"))["events"]
     assert [(e["start"], e["count"], e["closed"]) for e in events] == [(T0, 3, True)]
+
+
+@pytest.mark.asyncio
+async def test_alerts_come_when_they_are_raised_and_when_they_are_cleared(house: House) -> None:
+    book = AlertBook(house.data)
+    book.start("disk", "data", "92 % full")
+    async with streaming(house) as served, served.client() as client, served.client(
+        key=house.key(symbols=["BTCUSDT"])
+    ) as limited:  # fmt: skip
+        await client.say(op="subscribe", channels=["alerts"])
+        await limited.say(op="subscribe", channels=["alerts"])
+        assert [e["alert"]["subject"] for e in (await client.hear("snapshot"))["events"]] == ["data"]
+        assert (await limited.hear("snapshot"))["events"] == []
+        book.start("stale", "binance", "nothing for 10 s")
+        raised = (await client.hear("update"))["events"]
+        book.clear("disk", "data")
+        cleared = (await client.hear("update"))["events"]
+        assert all(message["type"] != "update" for message in limited.said)
+    book.close()
+    assert [(e["kind"], e["alert"]["kind"], e["alert"]["cleared"]) for e in raised] == [("alert", "stale", None)]
+    assert [e["alert"]["kind"] for e in cleared] == ["disk"]
+    assert cleared[0]["alert"]["cleared"] is not None

@@ -7,8 +7,10 @@ from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
+from ticktape.alerts import Alert, AlertBook
 from ticktape.model.bars import TIMEFRAMES, Basis
 from ticktape.model.book import Book
 from ticktape.model.gaps import FOREVER_NS
@@ -51,9 +53,12 @@ class Feed:
         self._forgot = 0  # announcements before this position are not kept
         self._books: dict[int, tuple[Book, int]] = {}
         self._lock = asyncio.Lock()
+        self._alerts = AlertBook(folder.parent)
+        self._change = self._alerts.last_change()
 
     def close(self) -> None:
         """Close the files."""
+        self._alerts.close()
         self.directory.close()
 
     def step(self) -> int:
@@ -186,6 +191,22 @@ class Feed:
             f'"bids":[{bids}],"asks":[{asks}]}}'
         )
 
+    # -- alerts ------------------------------------------------------------------------------------
+
+    def new_alerts(self) -> list[str]:
+        """Return the alerts that were raised or cleared since the last call."""
+        changed = self._alerts.changes(self._change)
+        self._change = changed[-1].change if changed else self._change
+        return [self._alert_text(alert) for alert in changed]
+
+    def standing(self, wants: Wants) -> list[str]:
+        """Return the alerts that stand, where they are wanted."""
+        return [self._alert_text(alert) for alert in self._alerts.standing()] if wants.alerts else []
+
+    def _alert_text(self, alert: Alert) -> str:
+        # Alerts are not on the tape: their position only says when they were told.
+        return f'{{"position":{self.position - 1},"kind":"alert","alert":{msgspec.json.encode(alert).decode()}}}'
+
     # -- snapshots ---------------------------------------------------------------------------------
 
     def snapshot(self, wants: Wants) -> list[str]:
@@ -196,7 +217,7 @@ class Feed:
         for number, names in wants.bars.items():
             for name in TIMEFRAMES:
                 texts += self._last_bars(number, name) if name in names else []
-        return texts + self._open_gaps(wants) + self._statuses(wants)
+        return texts + self._open_gaps(wants) + self._statuses(wants) + self.standing(wants)
 
     def _last_bars(self, number: int, timeframe: str) -> list[str]:
         if self._bar_feed is None:

@@ -74,6 +74,12 @@ class Group:
         for member in list(self.members):  # one that cannot take it leaves the group meanwhile
             member.send(data)
 
+    def alert(self, texts: list[str], now_s: float) -> None:
+        """Send alerts, behind everything up to here."""
+        while self.flush(now_s):
+            pass
+        self._send(protocol.events(self.terms.encoding, "update", texts, self.position - 1, 0), now_s)
+
     def beat(self, now_s: float) -> None:
         """Tell members that nothing happened, when nothing was said for a while."""
         data = protocol.message(self.terms.encoding, {"type": "heartbeat", "position": self.position - 1})

@@ -173,6 +173,8 @@ class Hub:
         start = op.from_position if start is None else start
         self._say_subscribed(session, op, wants, replay=False)
         if start is not None and start < self.feed.position:
+            if standing := self.feed.standing(wants):
+                session.send(protocol.events(session.encoding, "snapshot", standing, start - 1, 0))
             session.task = self._spawn(self._catch_up(session, wants, start))
             return
         self._join(session, wants)
@@ -401,7 +403,10 @@ class Hub:
 
     def _look(self, now: float) -> None:
         settings = self.settings
+        alerts = self.feed.new_alerts()
         for group in list(self._groups.values()):
+            if alerts and group.wants.alerts:
+                group.alert(alerts, now)
             if now - group.said_s > settings.heartbeat_s:
                 group.beat(now)
         for session in list(self._slow):

@@ -73,7 +73,7 @@ def resolve(pairs: Pairs, allowed: frozenset[str] | None, instruments: Sequence[
         chains=np.array(sorted(_chains(by_id)), dtype=np.int64),
         books=tuple(sorted(number for number, bits in by_id.items() if bits & kernel.BOOK)),
         bars={number: frozenset(names) for number, names in bars.items()},
-        alerts="alerts" in named,
+        alerts="alerts" in named and allowed is None,  # they speak of every symbol
     )
 
 
