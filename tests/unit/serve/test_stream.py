@@ -235,3 +235,37 @@ async def test_alerts_come_when_they_are_raised_and_when_they_are_cleared(house:
     assert [(e["kind"], e["alert"]["kind"], e["alert"]["cleared"]) for e in raised] == [("alert", "stale", None)]
     assert [e["alert"]["kind"] for e in cleared] == ["disk"]
     assert cleared[0]["alert"]["cleared"] is not None
+
+
+@pytest.mark.asyncio
+async def test_what_came_late_before_is_announced_after(house: House) -> None:
+    btc = house.enrol("BTCUSDT")
+    house.trades(btc, 2)
+    house.trades(btc, 1, T0 + 3 * SECOND, 3)
+    clock_tick(house, T0 + 3 * SECOND, 0)
+    house.trades(btc, 1, T0 + 5, 4)  # its second is closed, and no clock record has come since
+    told: dict[str, Any] = {"channels": ["bars.1s"], "symbols": ["BTCUSDT"]}
+    async with streaming(house) as served, served.client() as live, served.client() as again:
+        await live.say(op="subscribe", **told)
+        await live.hear("snapshot")
+        first = live.position + 1
+        clock_tick(house, T0 + 4 * SECOND, SECOND)
+        events = await live.until(house.tape.position - 1)
+        assert [(e["start"], e["count"], e["revision"]) for e in events] == [(T0, 3, 1)]
+        await again.say(op="subscribe", **told, from_=f"position:{first}", speed="max")
+        await again.hear("end")
+    assert [e for m in again.said if m["type"] == "update" for e in m["events"]] == events
+
+
+@pytest.mark.asyncio
+async def test_a_bar_comes_with_the_record_that_closed_it(house: House) -> None:
+    btc = house.enrol("BTCUSDT")
+    for second in range(4):
+        house.trades(btc, 1, T0 + second * SECOND, 1 + second)
+    async with streaming(house) as served, served.client() as client:
+        await client.say(
+            op="subscribe", channels=["trades", "bars.1s"], symbols=["BTCUSDT"], from_="position:0", paused=True
+        )  # fmt: skip
+        for kinds in (["trade"], ["trade", "bar"], ["trade", "bar"]):
+            await client.say(op="step")
+            assert [e["kind"] for e in (await client.hear("update"))["events"]] == kinds

@@ -71,8 +71,9 @@ class Group:
 
     def _send(self, data: bytes, now_s: float) -> None:
         self.said_s = now_s
+        binary = self.terms.encoding is Encoding.MSGPACK
         for member in list(self.members):  # one that cannot take it leaves the group meanwhile
-            member.send(data)
+            member.wire.send(data, binary=binary)
 
     def alert(self, texts: list[str], now_s: float) -> None:
         """Send alerts, behind everything up to here."""
