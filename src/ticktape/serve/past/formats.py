@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from ticktape.errors import TooCostly
 from ticktape.lake.arrow import indices_of
+from ticktape.model.records import Ints
 from ticktape.serve import answers as a
 from ticktape.serve.past.asks import Format, Reply
 
@@ -32,6 +33,7 @@ MEDIA: dict[Format, str] = {
 }
 COLUMNAR = ("arrow", "parquet", "csv")
 MOST_ABOUT = 6000  # bytes of a header
+_CLOSE = 1 << 16  # codes that a table can hold
 _RAW = ("ticks", "bars", "rows")
 
 Table = Callable[[], pa.Table]
@@ -103,7 +105,7 @@ def _columnar(answer: msgspec.Struct, table: pa.Table, form: Format) -> bytes:
         return _csv(table)
     described: Any = table
     table = described.replace_schema_metadata({"ticktape": about_of(answer)})
-    sink = io.BytesIO()
+    sink: Any = pa.BufferOutputStream()
     if form == "parquet":
         import pyarrow.parquet as pq  # noqa: PLC0415
 
@@ -111,7 +113,7 @@ def _columnar(answer: msgspec.Struct, table: pa.Table, form: Format) -> bytes:
     else:
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
-    return sink.getvalue()
+    return sink.getvalue().to_pybytes()
 
 
 def _csv(table: pa.Table) -> bytes:
@@ -150,8 +152,10 @@ def _csv_name(name: str) -> str:
 def decimals(values: Any, scales: Any, scale: int, nulls: Any = None) -> pa.Array:
     """Return integers at scales (n,) as exact decimals of one `scale`, none smaller. `nulls` (n,) are left out."""
     out = np.zeros((len(values), 2), dtype=np.int64)
-    for own in np.unique(scales).tolist():
-        mine, factor = scales == own, 10 ** (scale - own)
+    for own in distinct(scales)[0].tolist():
+        # All rows at one scale is the rule: then nothing has to be picked out.
+        mine: Any = slice(None) if scales[0] == own and (scales == own).all() else scales == own
+        factor = 10 ** (scale - own)
         chosen = values[mine]
         if len(chosen) and int(np.abs(chosen).max()) * factor < 2**62:
             scaled = chosen * factor
@@ -173,9 +177,23 @@ def integers(values: Any, nulls: Any = None) -> pa.Array:
     return pa.Array.from_buffers(pa.int64(), len(data), [_valid(nulls), pa.py_buffer(data)])
 
 
+def distinct(codes: Any) -> tuple[Any, Ints]:
+    """Return the different codes, sorted, and the place of each code (n,) among them. Few and close ones unsorted."""
+    if not len(codes):
+        return codes, np.zeros(0, dtype=np.int64)
+    low, high = int(codes.min()), int(codes.max())
+    if high - low >= _CLOSE:
+        unique, places = np.unique(codes, return_inverse=True)
+        return unique, places
+    seen = np.zeros(high - low + 1, dtype=bool)
+    shifted = codes.astype(np.int64) - low
+    seen[shifted] = True
+    return np.flatnonzero(seen) + low, (np.cumsum(seen) - 1)[shifted]
+
+
 def named(codes: Any, names: Callable[[int], str | None]) -> pa.Array:
     """Return codes as a dictionary of their names; a code without one is null."""
-    unique, places = np.unique(codes, return_inverse=True)
+    unique, places = distinct(codes)
     words = [names(code) for code in unique.tolist()]
     nulls = np.array([word is None for word in words], dtype=bool)[places]
     data = np.ascontiguousarray(places, dtype=np.int32)
@@ -185,7 +203,7 @@ def named(codes: Any, names: Callable[[int], str | None]) -> pa.Array:
 
 def listed(codes: Any, names: Callable[[int], Sequence[str]]) -> pa.Array:
     """Return codes of flags as lists of their names."""
-    unique, places = np.unique(codes, return_inverse=True)
+    unique, places = distinct(codes)
     words: Any = pa.array([list(names(code)) for code in unique.tolist()], pa.list_(pa.string()))
     return words.take(indices_of(places))
 

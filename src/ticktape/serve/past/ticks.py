@@ -174,7 +174,7 @@ def _of_rows(about: About, rows: Rows) -> dict[str, Any]:
     some = len(rows.positions) > 0
     return {
         "positions": a.Positions(int(rows.positions.min()), int(rows.positions.max())) if some else _no_positions(),
-        "source": sorted(about.source(number) for number in np.unique(rows.records["source"]).tolist()),
+        "source": sorted(about.source(number) for number in formats.distinct(rows.records["source"])[0].tolist()),
         "flags": list(encode.flag_names(flags)),
     }
 
@@ -185,7 +185,7 @@ def _no_positions() -> a.Positions:
 
 def _texts(ask: Ranged, rows: Rows, kind: str, about: About) -> Iterator[str]:
     by_id = {fact.instrument.id: fact.instrument for fact in ask.facts}
-    names = {number: about.source(number) for number in np.unique(rows.records["source"]).tolist()}
+    names = {number: about.source(number) for number in formats.distinct(rows.records["source"])[0].tolist()}
     for who, run in rows.runs():
         yield from _ENCODERS[kind](rows.records[run], rows.positions[run], by_id[who], names)
 
