@@ -38,25 +38,27 @@ class Http:
 
     def get(self, path: str, kind: type[T], /, **params: Any) -> T:
         """Return an answer as a type. Raises ApiError."""
-        return self._decoded(self.answer("GET", path, params=params), kind)
+        return self._decoded(self._begin("GET", path, params).read(), kind)
 
     def post(self, path: str, body: Any, kind: type[T], /, **params: Any) -> T:
         """Return the answer to a body. Raises ApiError."""
-        return self._decoded(self.answer("POST", path, params=params, body=msgspec.json.encode(body)), kind)
+        return self._decoded(self._begin("POST", path, params, msgspec.json.encode(body)).read(), kind)
 
-    def _decoded(self, answer: httpx2.Response, kind: type[T]) -> T:
+    def begin(self, path: str, params: Mapping[str, Any]) -> Answer:
+        """Return an answer whose body is yet to be read. Raises ApiError."""
+        return self._begin("GET", path, params)
+
+    def _decoded(self, body: bytes, kind: type[T]) -> T:
         try:
-            return msgspec.json.decode(answer.content, type=kind)
+            return msgspec.json.decode(body, type=kind)
         except msgspec.DecodeError as error:
             raise Away(
                 f"{self._settings.address} said what this client does not understand: {error}",
                 hint="pip install --upgrade ticktape",
             ) from None
 
-    def answer(
-        self, method: str, path: str, *, params: Mapping[str, Any], body: bytes | None = None
-    ) -> httpx2.Response:
-        """Return the whole answer, asking again where that may help. Raises ApiError."""
+    def _begin(self, method: str, path: str, params: Mapping[str, Any], body: bytes | None = None) -> Answer:
+        """Ask, and again where that may help."""
         given = {name: str(value) for name, value in params.items() if value is not None}
         wait_s = FIRST_WAIT_S
         for left in range(TRIES - 1, -1, -1):
@@ -71,14 +73,40 @@ class Http:
                 wait_s *= 2
         raise AssertionError
 
-    def _once(self, method: str, path: str, params: dict[str, str], body: bytes | None) -> httpx2.Response:
-        try:
-            answer = self._client.request(method, API + path, params=params, content=body)
-        except httpx2.TransportError as error:
-            raise Away(f"no ticktape at {self._settings.address}: {error}", hint="ticktape up") from error
-        if answer.status_code != 200:
-            raise of_answer(answer.status_code, answer.content, answer.headers.get("retry-after"))
+    def _once(self, method: str, path: str, params: dict[str, str], body: bytes | None) -> Answer:
+        request = self._client.build_request(method, API + path, params=params, content=body)
+        answer = Answer(self._settings.address, self._sent(request))
+        if answer.status != 200:
+            raise of_answer(answer.status, answer.read(), answer.headers.get("retry-after"))
         return answer
+
+    def _sent(self, request: httpx2.Request) -> httpx2.Response:
+        try:
+            return self._client.send(request, stream=True)
+        except httpx2.TransportError as error:
+            raise away(self._settings.address, error) from error
+
+
+class Answer:
+    """The head of an answer; its body comes when it is read."""
+
+    def __init__(self, address: str, response: httpx2.Response) -> None:
+        self._address, self._response = address, response
+        self.status, self.headers = response.status_code, response.headers
+
+    def read(self) -> bytes:
+        """Return the whole body. Raises Away when it breaks off."""
+        try:
+            return self._response.read()
+        except httpx2.TransportError as error:
+            raise away(self._address, error) from error
+        finally:
+            self._response.close()
+
+
+def away(address: str, error: Exception) -> Away:
+    """Return what to raise where nobody answers."""
+    return Away(f"no ticktape at {address}: {error}", hint="ticktape up")
 
 
 def optional(name: str) -> ModuleType:

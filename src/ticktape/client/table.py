@@ -6,12 +6,14 @@ Prices are decimals of fixed scale. NumPy has none: there they are int64 at that
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from ticktape.client.http import optional
+from ticktape.client.picture import Candle, svg
 from ticktape.client.records import Tape
 from ticktape.errors import BadInput
 
@@ -86,6 +88,19 @@ class Table:
         Raises BadInput when a price does not fit 64 bits: ask for floats.
         """
         return {name: _array(self._arrow.column(name), name, floats) for name in self._arrow.column_names}
+
+    def plot(self, path: str | Path) -> Path:
+        """Write bars as a picture, SVG, and return its path. Raises BadInput for rows that are no bars, or none."""
+        if "open" not in self._arrow.column_names or not len(self):
+            raise BadInput("there are no bars to show", hint='get_range(..., schema="bars-1m")')
+        columns = self.to_numpy(floats=True)
+        names = ("start", "open", "high", "low", "close", "volume")
+        candles = [Candle(*row) for row in zip(*(np.nan_to_num(columns[n]).tolist() for n in names), strict=True)]
+        labels = [str(np.datetime64(candle.start, "ns"))[:19].replace("T", " ") for candle in candles]
+        title = f"{columns['symbol'][0]} {self._constants.get('timeframe', '')}{' SAMPLE' if self.sample else ''}"
+        written = Path(path)
+        written.write_text(svg(candles, title, labels))
+        return written
 
     @property
     def scales(self) -> dict[str, int]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import msgspec
 
-from ticktape.client.http import Http, optional
+from ticktape.client.http import Answer, Http, optional
 from ticktape.client.table import Table
 from ticktape.errors import BadInput
 
@@ -52,17 +54,26 @@ class Timeseries:
             "symbols": symbols if isinstance(symbols, str) else ",".join(symbols), "start_time": start,
             "end_time": end, "as_known_at": as_known_at, "format": "arrow", **_what(schema),
         }  # fmt: skip
-        left, cursor, most = limit, None, page_rows or PAGE_ROWS
-        while True:
-            rows = most if left is None else min(most, left)
-            answer = self._http.answer("GET", "/ticks/historical", params={**params, "limit": rows, "cursor": cursor})
-            table = _table(answer.content)
-            cursor = answer.headers.get("ticktape-next-cursor")
-            if left is not None:
-                left -= table.num_rows
-            yield Table(table, [_about(table)], _constants(schema))
-            if cursor is None or (left is not None and left <= 0):
-                return
+        most = page_rows or PAGE_ROWS
+        left = sys.maxsize if limit is None else limit
+
+        def ask(cursor: str | None) -> Answer:
+            rows = min(most, left)
+            return self._http.begin("/ticks/historical", params | {"limit": rows, "cursor": cursor})
+
+        with ThreadPoolExecutor(1, "ticktape-pages") as ahead:
+            coming = ahead.submit(ask, None)
+            while True:
+                answer = coming.result()
+                left -= min(most, left)
+                cursor = answer.headers.get("ticktape-next-cursor")
+                more = cursor is not None and left > 0
+                if more:  # the server makes the next page while this one comes
+                    coming = ahead.submit(ask, cursor)
+                table = _table(answer.read())
+                yield Table(table, [_about(table)], _constants(schema))
+                if not more:
+                    return
 
     def estimate(
         self, *, symbols: str | Sequence[str], schema: str = "trades", start: str | int, end: str | int | None = None

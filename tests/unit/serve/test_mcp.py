@@ -320,6 +320,17 @@ async def test_our_own_fault_shows_an_id_and_nothing_else(house: House, monkeypa
     assert "secret" not in str(error)
 
 
+@pytest.mark.asyncio
+async def test_a_call_leaves_its_tool_its_arguments_and_its_rows_in_the_audit(house: House) -> None:
+    furnish(house)
+    async with answering(house) as client, sdk(client) as models:
+        await called(models, "latest", symbols=["/ES"], trades=7)
+    told = "".join(path.read_text() for path in sorted((house.data / "audit").iterdir()) if path.is_file())
+    (entry,) = [line for line in told.splitlines() if "latest" in line and "/mcp" in line]
+    assert "/ES" in entry
+    assert '"rows":8' in entry.replace(" ", "")
+
+
 # -- the door ------------------------------------------------------------------------------------------
 
 PING: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}

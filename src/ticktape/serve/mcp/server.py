@@ -18,6 +18,7 @@ from starlette.requests import Request
 from ticktape import __version__
 from ticktape.errors import TicktapeError
 from ticktape.model.symbols import shown
+from ticktape.serve.audit import note
 from ticktape.serve.doors import errors
 from ticktape.serve.doors.parts import Parts
 from ticktape.serve.keys import Key
@@ -63,9 +64,12 @@ def build(parts: Parts) -> Server[Any]:
         return types.ListToolsResult(tools=mine, cache_scope="private")
 
     async def called(ctx: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
-        state = _state(ctx)
+        state, arguments = _state(ctx), params.arguments or {}
+        note(said=f"{params.name} {msgspec.json.encode(arguments, enc_hook=str).decode()}")
         try:
-            return _answered(await run(parts, state["key"], params.name, params.arguments or {}))
+            answer = await run(parts, state["key"], params.name, arguments)
+            note(rows=rows_in(answer))
+            return _answered(answer)
         except TicktapeError as error:
             return _refused(error, state["request_id"])
         except Exception:  # the last place: of our own fault the outside learns an id
@@ -85,6 +89,14 @@ async def run(parts: Parts, key: Key, name: str, arguments: dict[str, Any]) -> s
         raise errors.Refused(404, "unknown_tool", f"no tool '{shown(name)}'", hint=f"tools: {', '.join(TOOLS)}")
     key.require(tool.scopes)
     return await tool.run(Asked(key, parts), convert(arguments, tool.args))
+
+
+def rows_in(answer: s.Answer) -> int | None:
+    """Return how many rows the tables of an answer have; None when it has none."""
+    tables = [
+        part for part in (getattr(answer, name) for name in answer.__struct_fields__) if isinstance(part, s.Table)
+    ]
+    return sum(len(part.rows) for part in tables) if tables else None
 
 
 def _state(ctx: Context) -> dict[str, Any]:
