@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from ticktape.serve.stream.process import StreamProcess, bind, stream
 from ticktape.supervise import Child, Supervisor, environment
 
 log = structlog.get_logger("serve")
+
+PORT_TRIES, PORT_PAUSE_S = 40, 0.25
 
 
 def _settings(world: Path, config: Config) -> ServeSettings:
@@ -62,25 +65,35 @@ def _past(past: PastConfig) -> dict[str, Any]:
 async def run_serve(world: Path, config: Config, stop: asyncio.Event, options: Sequence[str] = ()) -> None:
     """Answer until `stop` is set, with `stream_workers` processes beside it that are given `options` too."""
     settings, workers = _settings(world, config), config.serve.stream_workers
-    if workers == 0 or not _is_ours(settings.host, settings.stream_port):
+    if workers == 0:
         await serve(settings, stop)
         return
     command = [sys.executable, "-m", "ticktape.cli.main", "stream", "--data", str(world), "--supervised", *options]
     children = [Child(f"stream-{number}", command) for number in range(1, workers + 1)]
     told = {"TICKTAPE_SERVE__PORT": str(settings.port), "TICKTAPE_SERVE__STREAM_PORT": str(settings.stream_port)}
+    supervisor = Supervisor(children, environment() | told)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(Supervisor(children, environment() | told).run(stop), name="serve:workers")
+        tasks.create_task(_stream_beside(supervisor, settings, stop), name="serve:workers")
         await serve(settings, stop)
 
 
-def _is_ours(host: str, port: int) -> bool:
-    # Were it somebody else's, the system would share out the clients between them and us.
-    try:
-        bind(host, port, alone=True).close()
-    except Misconfigured as error:
-        log.error("stream.port_taken", error=error.message, hint=error.hint)
-        return False
-    return True
+async def _stream_beside(supervisor: Supervisor, settings: ServeSettings, stop: asyncio.Event) -> None:
+    # Were the port somebody else's, the system would share out the clients between them and us. Workers of a server
+    # that was killed let go of it within a moment.
+    taken: Misconfigured | None = None
+    for _ in range(PORT_TRIES):
+        try:
+            bind(settings.host, settings.stream_port, alone=True).close()
+        except Misconfigured as error:
+            taken = error
+        else:
+            await supervisor.run(stop)
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), PORT_PAUSE_S)
+        if stop.is_set():
+            return
+    log.error("stream.port_taken", error=str(taken))
 
 
 async def run_stream(world: Path, config: Config, stop: asyncio.Event) -> None:
