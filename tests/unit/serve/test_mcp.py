@@ -346,11 +346,10 @@ async def test_origins_and_hosts_that_are_not_ours_are_refused(house: House) -> 
     house.enrol("BTCUSDT")
     async with answering(house) as client:
         assert await posted(client) == 200
-        for origin in ("http://localhost:3000", "http://127.0.0.1", "http://[::1]:8877"):
-            assert await posted(client, Origin=origin) == 200
+        assert await posted(client, Origin=f"http://127.0.0.1:{client.port}") == 200
         hostile = (
             "http://evil.example", "null", "http://localhost.evil.example", "http://127.0.0.1.evil.example",
-            "file://localhost", "http://localhost@evil.example", "http://[::1", "",
+            "file://localhost", "http://localhost@evil.example", "http://[::1",
         )  # fmt: skip
         for origin in hostile:
             assert await posted(client, Origin=origin) == 403, origin

@@ -1,7 +1,7 @@
 """MCP at `/mcp`, streamable HTTP: one POST, one answer, nothing kept in between.
 
-The gate before it checks key, host, size and rate as for REST. Here: the Origin, which MCP wants answered with 403,
-and the method; a GET would hold a stream open on which nothing ever comes. The SDK is loaded with the first call.
+The gate before it checks key, Host, Origin (403, as MCP wants it), size and rate as for REST. Other methods are refused:
+a GET would hold a stream open on which nothing ever comes. The SDK is loaded with the first call.
 """
 
 from __future__ import annotations
@@ -10,10 +10,7 @@ import asyncio
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
-from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
-from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ticktape.serve.doors import errors
@@ -35,13 +32,11 @@ class McpDoor:
         if scope["type"] != "http" or scope["path"] not in PATHS:
             await self._app(scope, receive, send)
             return
-        request = Request(scope, receive)
-        if request.method != "POST":
+        if scope["method"] != "POST":
             answer = errors.of_status(405, scope["state"]["request_id"])
             answer.headers["Allow"] = "POST"
             await answer(scope, receive, send)
             return
-        check_origin(request.headers, self._parts.hosts)
         make = self._manager or await self._load()
         # A manager for each request: stateless, it keeps nothing, and its tasks end with the request.
         manager, whole = make(), await _whole(receive)
@@ -74,18 +69,3 @@ def _imported() -> tuple[Any, Any]:
     ours = import_module("ticktape.serve.mcp.server")
     theirs = import_module("mcp.server.streamable_http_manager")
     return ours.build, theirs.StreamableHTTPSessionManager
-
-
-def check_origin(headers: Headers, hosts: frozenset[str] | None) -> None:
-    """Raise Refused (403) for a page of another site. Programs send no Origin; `hosts` None: only our own Host."""
-    origin = headers.get("origin")
-    if origin is None:
-        return
-    try:
-        found = urlsplit(origin)
-        own = urlsplit(f"//{headers.get('host', '')}").hostname
-        good = found.scheme in ("http", "https") and found.hostname in (hosts if hosts is not None else {own})
-    except ValueError:
-        good = False
-    if not good:
-        raise errors.Refused(403, "bad_origin", "pages of that origin may not ask here", hint="an MCP client")
