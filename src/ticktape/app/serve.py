@@ -108,5 +108,7 @@ async def run_stream(world: Path, config: Config, stop: asyncio.Event) -> None:
         port=settings.stream_port,
         hosts=hosts,
         origins=origins_of(hosts, ports, settings.origins),
+        tls_cert=settings.tls_cert,
+        tls_key=settings.tls_key,
     )
     await stream(told, stop)

@@ -73,6 +73,7 @@ class Group:
         self.said_s = now_s
         binary = self.terms.encoding is Encoding.MSGPACK
         for member in list(self.members):  # one that cannot take it leaves the group meanwhile
+            member.sent += 1
             member.wire.send(data, binary=binary)
 
     def alert(self, texts: list[str], now_s: float) -> None:

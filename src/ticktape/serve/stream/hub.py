@@ -12,6 +12,7 @@ import structlog
 
 from ticktape.clock import Clock
 from ticktape.errors import BadInput, TicktapeError, Unavailable
+from ticktape.serve.audit import Audit
 from ticktape.serve.doors.errors import status_of
 from ticktape.serve.keys import KeyStore
 from ticktape.serve.limits import Limits
@@ -41,9 +42,13 @@ SHOWN_SYMBOLS = 1_000
 class Hub:
     """Sends what comes to whoever asked for it."""
 
-    def __init__(self, data: Path, keys: KeyStore, limits: Limits, clock: Clock, settings: StreamSettings) -> None:
+    def __init__(
+        self, data: Path, keys: KeyStore, limits: Limits, clock: Clock, settings: StreamSettings,
+        audit: Audit | None = None,
+    ) -> None:  # fmt: skip
         """Open the tape in `data`. Raises Misconfigured while there is none."""
         self.settings = settings
+        self.audit = audit
         self.feed = Feed(data / "tape")
         self.sessions: dict[Session, None] = {}
         self._data, self._keys, self._limits, self._clock = data, keys, limits, clock
@@ -101,6 +106,7 @@ class Hub:
         match op:
             case protocol.Subscribe():
                 self._subscribe(session, op)
+                session.trail.asked(op)
             case protocol.Unsubscribe():
                 self._unsubscribe(session, op)
             case protocol.Ping():

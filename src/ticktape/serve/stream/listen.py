@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from typing import Any
 
 import msgspec
@@ -139,7 +140,9 @@ def _refusal(status: int, code: str, message: str, hint: str) -> WSUpgradeRespon
     return WSUpgradeResponseWithListener(WSUpgradeResponse.create_error_response(status, body, headers), None)
 
 
-async def listen(hub: Hub, handshake: Handshake, sock: socket.socket) -> asyncio.Server:
+async def listen(
+    hub: Hub, handshake: Handshake, sock: socket.socket, tls: ssl.SSLContext | None = None
+) -> asyncio.Server:
     """Accept clients on a bound socket."""
     # What a client does wrong is told to the client, not to our log.
     logging.getLogger("picows").setLevel(logging.CRITICAL)
@@ -161,6 +164,7 @@ async def listen(hub: Hub, handshake: Handshake, sock: socket.socket) -> asyncio
     return await ws_create_server(
         accept,
         sock=sock,
+        ssl=tls,
         backlog=4096,
         enable_auto_pong=False,
         max_frame_size=settings.most_message_bytes,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
+import ssl
 from pathlib import Path
 
 import structlog
@@ -15,6 +16,7 @@ from msgspec import Struct
 
 from ticktape.clock import Clock, SystemClock
 from ticktape.errors import Misconfigured
+from ticktape.serve.audit import Audit
 from ticktape.serve.keys import KeyStore
 from ticktape.serve.limits import Limits
 from ticktape.serve.stream.feed import warm_kernels
@@ -38,6 +40,8 @@ class StreamProcess(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     port: int = 8878
     hosts: frozenset[str] | None = None  # names to answer to; None: any
     origins: frozenset[str] = frozenset()  # pages that may open a stream
+    tls_cert: Path | None = None  # PEM, with `tls_key`
+    tls_key: Path | None = None
     limits: StreamSettings = StreamSettings()
 
 
@@ -50,13 +54,16 @@ async def stream(
     _raise_file_limit(settings.limits.most_clients + SPARE_FILES)
     keys = KeyStore(settings.keys or settings.data, clock)
     try:
-        hub = await opened(settings.data, keys, Limits(clock), clock, settings.limits, stop)
+        audit = Audit(settings.keys or settings.data, keys.pepper, clock)
+        hub = await opened(settings.data, keys, Limits(clock), clock, settings.limits, stop, audit)
         if hub is None:
             return
-        server = await listen(hub, Handshake(keys, settings.hosts, settings.origins), sock)
+        server = await listen(hub, Handshake(keys, settings.hosts, settings.origins), sock, _tls(settings))
         log.info("stream.started", port=sock.getsockname()[1])
         try:
-            await hub.run(stop)
+            running = asyncio.create_task(hub.run(stop), name="stream:hub")
+            await audit.run(running)
+            await running
         finally:
             server.close()
     finally:
@@ -66,14 +73,15 @@ async def stream(
 
 
 async def opened(
-    data: Path, keys: KeyStore, limits: Limits, clock: Clock, settings: StreamSettings, stop: asyncio.Event
+    data: Path, keys: KeyStore, limits: Limits, clock: Clock, settings: StreamSettings, stop: asyncio.Event,
+    audit: Audit | None = None,
 ) -> Hub | None:
     """Return the hub once there is a tape; None when `stop` came first."""
     told = False
     while not stop.is_set():
         if (data / "tape" / "tape.json").exists() and (data / "tape" / "head").exists():
             await asyncio.to_thread(warm_kernels, data / "tape")
-            return Hub(data, keys, limits, clock, settings)
+            return Hub(data, keys, limits, clock, settings, audit)
         if not told:
             told = True
             log.warning("stream.waiting_for_tape", folder=str(data / "tape"), hint="ticktape up")
@@ -93,6 +101,17 @@ def bind(host: str, port: int, *, alone: bool = False) -> socket.socket:
         sock.close()
         raise Misconfigured(f"{host}:{port}: {error.strerror}", hint="[serve] stream_port") from error
     return sock
+
+
+def _tls(settings: StreamProcess) -> ssl.SSLContext | None:
+    if settings.tls_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except OSError as error:  # an SSLError is one
+        raise Misconfigured(f"{settings.tls_cert}: {error}", hint="[serve] tls_cert, tls_key") from error
+    return context
 
 
 def _raise_file_limit(wanted: int) -> None:

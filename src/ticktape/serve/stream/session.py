@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ticktape.errors import BadInput, TicktapeError
 from ticktape.serve.rights import BadKey, Forbidden, Key, Scope
 from ticktape.serve.stream import protocol
+from ticktape.serve.stream.handshake import PATH
 from ticktape.serve.stream.protocol import Encoding, Policy
 from ticktape.serve.stream.settings import Close
+from ticktape.serve.stream.trail import Trail
 
 if TYPE_CHECKING:
     from ticktape.serve.stream.group import Group
@@ -42,10 +44,13 @@ class Session:
 
     __slots__ = (
         "address", "alive_s", "allowance", "behind", "born_s", "encoding", "errors", "group", "heard_s", "hub", "key",
-        "over", "pairs", "player", "playing", "policy", "rate", "slow_since_s", "task", "throttle", "wire", "writable",
+        "over", "pairs", "player", "playing", "policy", "rate", "sent", "slow_since_s", "task", "throttle", "trail", "wire",
+        "writable",
     )  # fmt: skip
 
-    def __init__(self, hub: Hub, wire: Wire, encoding: Encoding, address: str) -> None:
+    def __init__(
+        self, hub: Hub, wire: Wire, encoding: Encoding, address: str, *, door: str = "stream", path: str = PATH
+    ) -> None:
         self.hub, self.wire, self.encoding, self.address = hub, wire, encoding, address
         self.key: Key | None = None
         self.pairs: frozenset[tuple[str, str]] = frozenset()
@@ -58,7 +63,8 @@ class Session:
         self.born_s = self.heard_s = self.alive_s = hub.now_s()
         self.slow_since_s = 0.0
         self.allowance = hub.settings.most_messages_per_s
-        self.errors = 0
+        self.errors = self.sent = 0
+        self.trail = Trail(hub.audit, address, door, path)
         self.over = False
         self.writable: asyncio.Event | _Always = ALWAYS
 
@@ -94,6 +100,8 @@ class Session:
                 "error": {"code": code, "message": error.message, "hint": error.hint},
             }
         )
+        if isinstance(op, protocol.Subscribe):
+            self.trail.asked(op, code)
         self.errors += 1
         if isinstance(error, BadKey) or (isinstance(error, Forbidden) and self.key is None):
             self.close(Close.POLICY, error.message)
@@ -118,6 +126,7 @@ class Session:
     def gone(self) -> None:
         """The connection is over."""
         self.over = True
+        self.trail.closed(self.sent, 0, "")
         if self.task is not None:
             self.task.cancel()
         self.writable.set()
@@ -128,6 +137,7 @@ class Session:
     def send(self, data: bytes) -> None:
         """Send a message as it is."""
         if not self.over:
+            self.sent += 1
             self.wire.send(data, binary=self.encoding is Encoding.MSGPACK)
 
     def tell(self, what: dict[str, Any]) -> None:
@@ -138,6 +148,7 @@ class Session:
         """End it and say why."""
         if not self.over:
             self.over = True
+            self.trail.closed(self.sent, int(code), reason)
             if self.task is not None:
                 self.task.cancel()
             self.wire.close(code, reason.encode()[:_REASON_BYTES].decode(errors="ignore"))
@@ -148,6 +159,7 @@ class Session:
         key.require([Scope.STREAM])
         key.require_address(self.address)
         self.key = key
+        self.trail.opened(key)
 
     def require_key(self) -> Key:
         """Return the key. Raises BadKey while there is none."""
