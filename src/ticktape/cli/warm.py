@@ -17,7 +17,13 @@ CAPACITY = 8192  # records: a small tape will do
 def warm() -> None:
     """Run each kernel once, with one line of progress each on stderr when it took long."""
     with TemporaryDirectory(prefix="ticktape-warm-") as folder:
-        for name, use in (("tape", _tape), ("judge", _judge), ("bars", _bars), ("decimals", _decimals)):
+        for name, use in (
+            ("tape", _tape),
+            ("judge", _judge),
+            ("bars", _bars),
+            ("stream", _stream),
+            ("decimals", _decimals),
+        ):
             start = time.monotonic()
             use(Path(folder))
             took_s = time.monotonic() - start
@@ -77,6 +83,13 @@ def _bars(folder: Path) -> None:
     bars.absorb(reader, reader.first, reader.end)
     bars.latest(1, next(iter(TIMEFRAMES)), Basis.TRADES, 10)
     bars.pass_over(reader, reader.end, reader.end)
+
+
+def _stream(folder: Path) -> None:
+    """Choose from the small tape."""
+    from ticktape.serve.stream.feed import warm_kernels
+
+    warm_kernels(folder)
 
 
 def _decimals(_: Path) -> None:
