@@ -149,6 +149,18 @@ ENTRIES = (
         (_most("p99", 5), _most("seek_ms", 200)), "replay:jitter",
     ),
     Entry(
+        "query.100", "ms", "100 clients that never pause, for 30 s: latest 10 ticks each time, no error",
+        (_most("p95", 50),), "crowd:hundred",
+    ),
+    Entry(
+        "mcp.call", "ms", "a tool call by the official SDK's client: latest, bars, ticks, a moment",
+        (_most("p95", 100),), "mcp:call",
+    ),
+    Entry(
+        "client.arrow", "rows/s", "10 M rows of trades over HTTP into Polars",
+        (_rate(3e6),), "client:arrow",
+    ),
+    Entry(
         "memory", "MB", "record and serve after 36 M ticks, an hour of 1,000 instruments; page cache apart",
         (_most("value", 600), _most("growth", 30)), "memory:memory",
     ),

@@ -25,14 +25,14 @@ class Client:
     """HTTP/1.1 over one connection, one request at a time. It only looks for the status and the length."""
 
     def __init__(self, port: int, key: str) -> None:
-        self._port, self._key = port, key
+        self.port, self.key = port, key
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=10)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def request(self, path: str) -> bytes:
         """Return the bytes to send for a path."""
         return (
-            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nAuthorization: Bearer {self._key}\r\n\r\n".encode()
+            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nAuthorization: Bearer {self.key}\r\n\r\n".encode()
         )
 
     def ask(self, request: bytes) -> bytes:

@@ -7,18 +7,20 @@ import pytest
 from ticktape.bench.catalogue import ENTRIES, NAMES, Goal, chosen
 from ticktape.errors import BadInput
 
-# "What it must reach", and bars.build once more with many instruments.
+# "What it must reach"; besides, bars.build with many instruments, and stream.send beside a second peer.
 TABLE = {
     "tape.append", "tape.append_one", "tape.append_power", "tape.latest", "tape.reopen", "tape.tail",
     "bars.build", "binance.decode", "binance.wire", "query.realtime", "memory",
     "lake.flush", "lake.bytes", "lake.year_raw", "lake.year_bars", "lake.day", "lake.asof", "lake.gaps", "lake.restart",
+    "query.100", "mcp.call", "client.arrow",
+    "stream.latency", "stream.10k", "stream.slow", "stream.send", "replay.fast", "replay.jitter",
 }  # fmt: skip
 LATENCIES = {"tape.append_power": "ms", "tape.latest": "us", "tape.tail": "ms", "query.realtime": "ms",
              "lake.year_bars": "ms", "lake.day": "ms"}  # fmt: skip
 
 
 def test_the_names_are_those_of_the_table() -> None:
-    assert set(NAMES) == TABLE | {"bars.build_1000"}
+    assert set(NAMES) == TABLE | {"bars.build_1000", "stream.broadcast"}
     assert len(NAMES) == len(set(NAMES))
 
 

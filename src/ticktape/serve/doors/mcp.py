@@ -1,7 +1,7 @@
 """MCP at `/mcp`, streamable HTTP: one POST, one answer, nothing kept in between.
 
-The gate before it checks key, Host, Origin (403, as MCP wants it), size and rate as for REST. Other methods are refused:
-a GET would hold a stream open on which nothing ever comes. The SDK is loaded with the first call.
+The gate before it checks key, Host, Origin (403, as MCP wants it), size and rate as for REST. Other methods are
+refused: a GET would hold a stream open on which nothing ever comes. The SDK is loaded with the first call.
 """
 
 from __future__ import annotations
