@@ -12,12 +12,12 @@ import fcntl
 import os
 import re
 from collections import deque
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import structlog
@@ -33,12 +33,13 @@ log = structlog.get_logger("serve")
 
 MOST_WAITING = 10_000
 EVERY_S = 0.25
-MOST_TEXT = 500
+MOST_TEXT, MOST_NAME = 500, 40
 _KEY = re.compile(r"(tt_[0-9A-Za-z]{8})_[0-9A-Za-z]{43}")
 # What of a question is written down, by its name: all else could be a secret, and only its number is told.
 PARAMETERS = frozenset({
     "symbols", "symbol", "limit", "timeframe", "basis", "state", "start_time", "end_time", "interval", "kind",
-    "as_known_at", "format", "date", "name", "prefix", "channel",
+    "as_known_at", "format", "date", "name", "prefix", "channel", "channels", "policy", "rate", "most",
+    "start", "end", "last", "time", "trades", "downsample", "query",
 })  # fmt: skip
 
 
@@ -68,8 +69,8 @@ class Entry(msgspec.Struct, kw_only=True):
     def say(self, given: Mapping[str, str]) -> None:
         """Note what was asked for."""
         for name, value in given.items():
-            if name in PARAMETERS:
-                self.said[name] = redacted(value)
+            if name.rpartition(".")[2] in PARAMETERS:
+                self.said[name if len(name) <= MOST_NAME else "..."] = redacted(value)
             else:
                 self.unsaid += 1
 
@@ -95,6 +96,23 @@ def note(*, rows: int | None = None, said: str | None = None) -> None:
         entry.rows = rows if rows is not None else entry.rows
         if said is not None:
             entry.said["body"] = redacted(said)
+
+
+def note_tool(tool: str, arguments: Mapping[str, Any]) -> None:
+    """Add a tool's name and its arguments to the entry of the request under way."""
+    entry = _current.get()
+    if entry is not None:
+        entry.said["tool"] = redacted(tool)
+        entry.say(dict(_leaves(arguments)))
+
+
+def _leaves(given: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in given.items():
+        if isinstance(value, dict):
+            yield from _leaves(cast("dict[str, Any]", value), f"{under}{name}.")
+        else:
+            text = value if isinstance(value, str) else msgspec.json.encode(value, enc_hook=str).decode()
+            yield f"{under}{name}", text
 
 
 def redacted(text: str) -> str:

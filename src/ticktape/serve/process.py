@@ -103,7 +103,7 @@ async def serve(
             keys, limits, control, hosts=hosts_of(settings), desk=desk, keep=KeepControl(settings.data / "keep.sock"),
             audit=audit, origins=settings.origins,
         )  # fmt: skip
-        door = parts.stream = _stream_door(settings, keys, limits, clock, sock)
+        door = parts.stream = _stream_door(settings, keys, limits, clock, sock, audit)
         server = _Server(_uvicorn_config(door.before(rest.build(parts)), settings))
         async with asyncio.TaskGroup() as tasks:
             follower = tasks.create_task(_follow(settings, parts, pool, clock, stop), name="serve:live")
@@ -119,6 +119,7 @@ async def serve(
         await pool.close()
         keys.close()
         sock.close()
+        audit.flush()  # streams that ended last
     log.info("serve.stopped")
 
 
@@ -148,11 +149,13 @@ def _bind(settings: ServeSettings) -> socket.socket:
 
 
 def _stream_door(
-    settings: ServeSettings, keys: KeyStore, limits: Limits, clock: Clock, sock: socket.socket
+    settings: ServeSettings, keys: KeyStore, limits: Limits, clock: Clock, sock: socket.socket, audit: Audit
 ) -> StreamDoor:
     hosts, ports = hosts_of(settings), (sock.getsockname()[1], settings.stream_port)
     origins = origins_of(hosts or LOOPBACK_HOSTS, ports, settings.origins)
-    return StreamDoor(settings.data, keys, limits, clock, hosts=hosts, origins=origins, settings=settings.stream)
+    return StreamDoor(
+        settings.data, keys, limits, clock, hosts=hosts, origins=origins, settings=settings.stream, audit=audit
+    )
 
 
 def hosts_of(settings: ServeSettings) -> frozenset[str] | None:

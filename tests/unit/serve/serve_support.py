@@ -150,7 +150,8 @@ async def serving(house: House, key: str | None = None, **settings: Any) -> Asyn
         serve(ServeSettings(data=house.data, **settings), stop, listen=listen, clock=house.clock)
     )
     bearer = f"Bearer {key or house.key()}"
-    client = Client(base_url=f"http://127.0.0.1:{port}", headers={"Authorization": bearer})
+    # The first question about the past waits for a worker to start: the test's own time-out is the bound.
+    client = Client(base_url=f"http://127.0.0.1:{port}", headers={"Authorization": bearer}, timeout=None)
     client.port, client.bearer = port, bearer
     try:
         async with client:

@@ -29,7 +29,9 @@ MOST_HEADER_BYTES, MOST_HEADERS = 16 * 1024, 100
 PREFLIGHT_S = 600
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
-_UNROUTED = frozenset({"/mcp"})  # doors that are no routes
+# What is public and changes nothing is not written down. Signing in by a link is: it makes a key.
+_UNWRITTEN = frozenset({"/healthz", "/docs", "/openapi.json"})
+_UNROUTED = {"/mcp": "mcp", "/mcp/": "mcp"}  # doors that are no routes
 
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -73,7 +75,7 @@ class Gate:
         request_id = secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = request_id
         out = _Out(send, request_id, over_tls=scope["scheme"] == "https")
-        if self._audit is None or scope["path"] in PUBLIC:
+        if self._audit is None or scope["path"] in _UNWRITTEN:
             await self._answered(scope, receive, out)
             return
         began, clock = self._audit.clock.monotonic_ns(), self._audit.clock
@@ -206,6 +208,7 @@ def _filled(entry: Entry, scope: Scope, out: _Out, took_ns: int) -> Entry:
     if key is not None:
         entry.of_key(key)
     path = route.path if route is not None else scope["path"] if scope["path"] in _UNROUTED else None
+    entry.door = _UNROUTED.get(scope["path"], entry.door)
     if path is not None:
         entry.route = f"{scope['method']} {path}"
         entry.say({**dict(parse_qsl(scope["query_string"].decode("latin-1"))), **scope.get("path_params", {})})

@@ -16,6 +16,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from ticktape.errors import BadInput, Unavailable
 from ticktape.model.symbols import shown
+from ticktape.serve.audit import note
 from ticktape.serve.doors.parts import Needs, Parts
 from ticktape.serve.keys import Key, Scope
 from ticktape.serve.stream.hub import Hub
@@ -75,7 +76,9 @@ class Sse:
         hub: Hub = await self._parts.stream.hub()
         wire = Events(hub.settings.buffer_bytes, most)
         client = request.client
-        session = wire.session = Session(hub, wire, Encoding.JSON, client.host if client else "")
+        session = wire.session = Session(
+            hub, wire, Encoding.JSON, client.host if client else "", door="sse", path=request.url.path
+        )
         hub.joined(session)
         try:
             session.admit(key)
@@ -110,6 +113,7 @@ class Events:
         self.session: Session | None = None
         self._most_bytes = most_bytes
         self._left = most or -1
+        self._told = 0
         self._waiting: deque[bytes] = deque()
         self._bytes = 0
         self._news = asyncio.Event()
@@ -144,6 +148,8 @@ class Events:
             while True:
                 while self._waiting:
                     event = self._waiting.popleft()
+                    self._told += 1
+                    note(rows=self._told)
                     yield event
                     self._left -= 1
                     if self._left == 0:

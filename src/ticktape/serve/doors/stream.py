@@ -16,13 +16,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ticktape.clock import Clock
 from ticktape.errors import TicktapeError, Unavailable
+from ticktape.serve.audit import Audit
 from ticktape.serve.keys import BadKey, Key, KeyStore
 from ticktape.serve.limits import Limits
-from ticktape.serve.stream.handshake import PATH, Handshake, Refused
+from ticktape.serve.stream.handshake import PATH, Handshake, Refused, refusal_of
 from ticktape.serve.stream.hub import Hub
 from ticktape.serve.stream.process import opened
 from ticktape.serve.stream.session import Session
 from ticktape.serve.stream.settings import Close, StreamSettings
+from ticktape.serve.stream.trail import Trail
 
 __all__ = ["PATH", "StreamDoor"]
 
@@ -33,9 +35,10 @@ class StreamDoor:
     def __init__(
         self, data: Path, keys: KeyStore, limits: Limits, clock: Clock, *, hosts: Iterable[str] | None = None,
         origins: Iterable[str] = (), settings: StreamSettings = StreamSettings(),  # noqa: B008 - frozen
+        audit: Audit | None = None,
     ) -> None:  # fmt: skip
         self._data, self._keys, self._limits, self._clock = data, keys, limits, clock
-        self._settings = settings
+        self._settings, self._audit = settings, audit
         self._handshake = Handshake(keys, hosts, origins)
         self._wanted = asyncio.Event()
         self._hub: asyncio.Future[Hub | None] | None = None
@@ -48,7 +51,7 @@ class StreamDoor:
             task.cancel()
         hub = None
         if not stop.is_set():
-            hub = await opened(self._data, self._keys, self._limits, self._clock, self._settings, stop)
+            hub = await opened(self._data, self._keys, self._limits, self._clock, self._settings, stop, self._audit)
         self._ready().set_result(hub)
         if hub is not None:
             await hub.run(stop)
@@ -81,24 +84,21 @@ class StreamDoor:
         """Speak the stream's protocol with a WebSocket client."""
         headers = Headers(scope=scope)
         await receive()  # websocket.connect
+        address = str((scope.get("client") or ("",))[0])
         target = f"{scope['path']}?{scope['query_string'].decode('latin-1')}"
         try:
             encoding, key = self._handshake.check(
                 target, headers.get("host", ""), headers.get("origin"), headers.get("authorization")
             )
             hub = await self.hub()
-        except BadKey as error:
-            await _refuse(scope, send, 401, "bad_key", error)
-            return
-        except Refused as error:
-            await _refuse(scope, send, error.status, error.code, error)
-            return
-        except Unavailable as error:
-            await _refuse(scope, send, 503, "unavailable", error)
+        except (BadKey, Refused, Unavailable) as error:
+            status, code = refusal_of(error)
+            Trail(self._audit, address, "stream", PATH).refused(status, code)
+            await _refuse(scope, send, status, code, error)
             return
         await send({"type": "websocket.accept"})
         wire = Pipe(send, hub.settings.buffer_bytes)
-        session = wire.session = Session(hub, wire, encoding, str((scope.get("client") or ("",))[0]))
+        session = wire.session = Session(hub, wire, encoding, address)
         writing = asyncio.create_task(wire.write(), name="stream:write")
         try:
             begin(hub, session, key)

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from ticktape import __version__
 from ticktape.errors import TicktapeError
 from ticktape.model.symbols import shown
-from ticktape.serve.audit import note
+from ticktape.serve.audit import note, note_tool
 from ticktape.serve.doors import errors
 from ticktape.serve.doors.parts import Parts
 from ticktape.serve.keys import Key
@@ -65,7 +65,7 @@ def build(parts: Parts) -> Server[Any]:
 
     async def called(ctx: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         state, arguments = _state(ctx), params.arguments or {}
-        note(said=f"{params.name} {msgspec.json.encode(arguments, enc_hook=str).decode()}")
+        note_tool(params.name, arguments)
         try:
             answer = await run(parts, state["key"], params.name, arguments)
             note(rows=rows_in(answer))

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from ticktape.errors import TicktapeError
 from ticktape.serve.keys import KeyStore
-from ticktape.serve.rights import Key
+from ticktape.serve.rights import BadKey, Key
 from ticktape.serve.stream.protocol import Encoding
 
 PATH = "/api/v1/stream"
@@ -19,6 +19,13 @@ class Refused(TicktapeError):
     def __init__(self, status: int, code: str, message: str, hint: str) -> None:
         super().__init__(message, hint)
         self.status, self.code = status, code
+
+
+def refusal_of(error: TicktapeError) -> tuple[int, str]:
+    """Return the HTTP status and code with which a handshake is refused."""
+    if isinstance(error, Refused):
+        return error.status, error.code
+    return (401, "bad_key") if isinstance(error, BadKey) else (503, "unavailable")
 
 
 class Handshake:

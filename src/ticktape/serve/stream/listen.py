@@ -23,11 +23,12 @@ from picows import (
 
 from ticktape.errors import TicktapeError
 from ticktape.serve.rights import BadKey, Key
-from ticktape.serve.stream.handshake import Handshake, Refused
+from ticktape.serve.stream.handshake import PATH, Handshake, Refused, refusal_of
 from ticktape.serve.stream.hub import Hub
 from ticktape.serve.stream.protocol import Encoding
 from ticktape.serve.stream.session import Session
 from ticktape.serve.stream.settings import Close
+from ticktape.serve.stream.trail import Trail
 
 GIVE_UP_S = 5.0  # to read what is left and answer the close
 READ_BYTES = 2048  # at first; it grows with what comes
@@ -154,10 +155,10 @@ async def listen(
                 request.path.decode("latin-1"), headers.get("Host", ""), headers.get("Origin"),
                 headers.get("Authorization"),
             )  # fmt: skip
-        except Refused as error:
-            return _refusal(error.status, error.code, error.message, error.hint)
-        except BadKey as error:
-            return _refusal(401, "bad_key", error.message, error.hint)
+        except (Refused, BadKey) as error:
+            status, code = refusal_of(error)
+            Trail(hub.audit, "", "stream", PATH).refused(status, code)  # picows does not say yet from where
+            return _refusal(status, code, error.message, error.hint)
         return Socket(hub, encoding, key)
 
     settings = hub.settings

@@ -62,7 +62,10 @@ async def stream(
         log.info("stream.started", port=sock.getsockname()[1])
         try:
             running = asyncio.create_task(hub.run(stop), name="stream:hub")
-            await audit.run(running)
+            try:
+                await audit.run(running)
+            finally:
+                running.cancel()  # nothing, once it has ended
             await running
         finally:
             server.close()
@@ -73,7 +76,12 @@ async def stream(
 
 
 async def opened(
-    data: Path, keys: KeyStore, limits: Limits, clock: Clock, settings: StreamSettings, stop: asyncio.Event,
+    data: Path,
+    keys: KeyStore,
+    limits: Limits,
+    clock: Clock,
+    settings: StreamSettings,
+    stop: asyncio.Event,
     audit: Audit | None = None,
 ) -> Hub | None:
     """Return the hub once there is a tape; None when `stop` came first."""

@@ -44,8 +44,8 @@ class Session:
 
     __slots__ = (
         "address", "alive_s", "allowance", "behind", "born_s", "encoding", "errors", "group", "heard_s", "hub", "key",
-        "over", "pairs", "player", "playing", "policy", "rate", "sent", "slow_since_s", "task", "throttle", "trail", "wire",
-        "writable",
+        "over", "pairs", "player", "playing", "policy", "rate", "sent", "slow_since_s", "task", "throttle", "trail",
+        "wire", "writable",
     )  # fmt: skip
 
     def __init__(
