@@ -60,7 +60,7 @@ async def test_live_and_historical_records_are_the_same(house: House) -> None:
 @pytest.mark.asyncio
 async def test_a_cut_connection_loses_nothing_and_repeats_nothing(house: House) -> None:
     one = house.enrol("BTCUSDT")
-    house.trades(one, 100)
+    house.trades(one, 1900)  # in one commit: messages end within it
     async with streaming(house) as port:
         wire = Wire(port)
         wire.cut_after = 200_000  # a message of 500 trades is about half of it
@@ -68,7 +68,7 @@ async def test_a_cut_connection_loses_nothing_and_repeats_nothing(house: House) 
             feed = client_of(house, front).live(["BTCUSDT"], from_position=0)
 
             async def write() -> None:
-                for step in range(1, 30):
+                for step in range(19, 30):
                     house.trades(one, 100, ts=T0 + step * 100 * MS, first_id=1 + step * 100)
                     await asyncio.sleep(0.01)
 
