@@ -161,6 +161,8 @@ def _tape(world: World, staging: Path, items: list[Item]) -> tuple[Meta, int, in
         head = Head(folder, writable=False)
     except ValueError as error:
         raise Misconfigured(f"the tape in {folder} was never written to", hint="ticktape up") from error
+    if (folder / "memory").exists():  # held before the end is read: what is remembered must be on the tape
+        _hold(world, staging, "tape/memory", items)
     position, epoch = head.published, head.epoch
     last, places = divmod(position, meta.capacity)
     numbers = [n for n in segment.numbers(folder) if n < last or (n == last and places) or n == position == 0]

@@ -20,6 +20,7 @@ from ticktape.model.records import (
 )
 from ticktape.record import holes as hole_lists
 from ticktape.record import judge
+from ticktape.record.memory import Memory
 from ticktape.tape.kernels import CHAINS
 from ticktape.tape.writer import Writer
 
@@ -85,12 +86,63 @@ class Appender:
             self._cells = grown
             self._bind()
 
-    def rebuild(self) -> Any:
-        """Read the whole tape once, so that the judge knows what it knew. Call after the rules are set.
+    def rebuild(self, memory: Memory | None = None) -> Any:
+        """Read the tape once, so that the judge knows what it knew. Call after the rules are set.
 
-        Returns what stood in its damaged ranges, as far as dense ids tell (judge.LOST).
+        With a memory only what came after it is read, unless there was damage before. Returns what stood in damaged
+        ranges, as far as dense ids tell (judge.LOST).
         """
-        past, position, found = self.tape.past, self.tape.first, self.tape.opened.found
+        found = self.tape.opened.found
+        if memory is None:
+            return self._read(self.tape.first)
+        lost = np.zeros(0, dtype=judge.LOST)
+        if any(damage.start < memory.position for damage in found.damaged):
+            lost = self._read(self.tape.first)
+        self._adopt(memory)
+        rest = self._read(max(memory.position, self.tape.first))
+        for row in lost:  # what the memory takes for stored, and is not any more
+            cell = self._cell(int(row["instrument"]), Channel(int(row["channel"])))
+            first, last = int(row["first"]), min(int(row["last"]), int(cell["last_id"]))
+            self._miss(cell, first, last)
+        return lost if len(lost) else rest
+
+    def _adopt(self, memory: Memory) -> None:
+        self._cells, self._holes, self._pool = memory.cells, memory.holes, memory.pool
+        self._bind()
+        self.ensure(len(self._cells) // CHAINS - 1)
+
+    def _miss(self, cell: Any, first: int, last: int) -> None:
+        """Make [first, last] ids that were never stored, beside those that are."""
+        parts: Ints = np.empty((64, 2), dtype=np.int64)
+        while (n := hole_lists.ranges(self._holes, cell["hole"], hole_lists.BEFORE_ALL, judge.MOST_ID, parts)) > len(
+            parts
+        ):
+            parts = np.empty((n, 2), dtype=np.int64)
+        merged: list[tuple[int, int]] = []
+        for low, high in sorted([*map(tuple, parts[:n].tolist()), (first, last)]):
+            if merged and low <= merged[-1][1] + 1:
+                merged[-1] = (merged[-1][0], max(merged[-1][1], high))
+            else:
+                merged.append((low, high))
+        cell["hole"] = hole_lists.free_all(self._holes, self._pool, cell["hole"])
+        for low, high in merged:  # ascending: each goes in front
+            if self._pool[hole_lists.POOL_FREE] == hole_lists.NIL:
+                self._holes = hole_lists.grown(self._holes, self._pool, 2 * len(self._holes))
+                self._bind()
+            cell["hole"] = hole_lists.put(self._holes, self._pool, low, high, cell["hole"])
+
+    def remember(self, followed: int, gaps: Records) -> Memory:
+        """Return what is known now, as a copy."""
+        known = np.flatnonzero((self._cells["fresh"] != 0) | (self._cells["gap"] >= 0))
+        used = int(known[-1]) + 1 if len(known) else 1
+        cells = self._cells[: -(-used // CHAINS) * CHAINS]
+        return Memory(
+            tape_id=self.tape.meta.tape_id, position=self.tape.position, followed=followed, cells=cells.copy(),
+            holes=self._holes.copy(), pool=self._pool.copy(), gaps=gaps,
+        )  # fmt: skip
+
+    def _read(self, position: int) -> Any:
+        past, found = self.tape.past, self.tape.opened.found
         damaged: Ints = np.array(found.damaged, dtype=np.int64).reshape(-1, 2)
         lost, known = np.zeros(LOST_AT_ONCE, dtype=judge.LOST), 0
         while position < found.position:

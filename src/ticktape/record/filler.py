@@ -17,6 +17,7 @@ import structlog
 from ticktape.clock import Clock
 from ticktape.errors import BadInput, DiskFull, Misconfigured, Throttled, TicktapeError, Unavailable
 from ticktape.model.records import Channel, Completeness, GapState, Ints, Kind, Records, empty, unpack_gap
+from ticktape.record.memory import Memory
 from ticktape.record.pump import Pump
 from ticktape.sources.contract import Batch, Hole
 from ticktape.tape.reader import Reader
@@ -24,6 +25,7 @@ from ticktape.tape.reader import Reader
 log = structlog.get_logger("record")
 
 MOST_WAITING = 10_000
+MOST_ASIDE = 100_000  # beyond that they are declared as they are, and nobody fills them
 MOST_TOGETHER = 1000  # gaps asked for in one go: others get their turn between
 RELEASE_S = 10.0  # a trimmed segment keeps its space for as long as somebody maps it
 _SCAN = 1 << 18  # records looked through in one go
@@ -54,12 +56,31 @@ class Waiting:
 class Filler:
     """One task: follows the tape for gaps, asks the sources, writes what came of it."""
 
-    def __init__(self, tape_reader: Reader, pumps: dict[int, Pump], clock: Clock, settle_s: float) -> None:
+    def __init__(
+        self, tape_reader: Reader, pumps: dict[int, Pump], clock: Clock, settle_s: float, memory: Memory | None = None
+    ) -> None:
         self._reader, self._pumps, self._clock, self._settle_s = tape_reader, pumps, clock, settle_s
         self._position = tape_reader.first
         self._waiting: dict[int, Waiting] = {}
         self._aside: dict[int, Waiting] = {}  # of sources that are not configured: they stay as they are
         self._released_s = self._now_s()
+        if memory is not None:
+            self._position = max(self._position, memory.followed)
+            for row in memory.gaps:
+                self._note(row.copy())
+
+    @property
+    def followed(self) -> int:
+        """First position not looked through: the gaps before it that wait are in `unsettled`."""
+        return self._position
+
+    def unsettled(self) -> Records:
+        """Return the records of the gaps that wait or were put aside."""
+        held = [*self._waiting.values(), *self._aside.values()]
+        records = empty(len(held))
+        for k, waiting in enumerate(held):
+            records[k] = waiting.record
+        return records
 
     @property
     def waiting(self) -> int:
@@ -140,7 +161,7 @@ class Filler:
     def _put_aside(self, together: list[Waiting]) -> None:
         for waiting in together:
             self._waiting.pop(waiting.gap_id)
-            if len(self._aside) < MOST_WAITING:  # beyond that the next start finds them on the tape
+            if len(self._aside) < MOST_ASIDE:
                 self._aside[waiting.gap_id] = waiting
 
     async def _fill(self, pump: Pump, asked: list[Waiting]) -> None:

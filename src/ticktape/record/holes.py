@@ -61,6 +61,12 @@ def _free(holes: Any, pool: Any, k: int) -> None:
 
 
 @kernel
+def put(holes: Any, pool: Any, first: int, last: int, after: int) -> int:
+    """Return the index of a new hole in front of `after`; the pool has room."""
+    return new_hole(holes, pool, first, last, after)
+
+
+@kernel
 def free_all(holes: Any, pool: Any, head: int) -> int:
     """Give a whole list back. Returns NIL, the empty list."""
     while head != NIL:

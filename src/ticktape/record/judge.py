@@ -20,6 +20,7 @@ from ticktape.tape.kernels import CHAIN_AGG, CHAIN_OF, CHAIN_OTHER, CHAINS, WORD
 
 RULE_NONE, RULE_RISING, RULE_DENSE = range(3)
 NO_ID = -(2**63)
+MOST_ID = 2**63 - 1
 
 CELL = np.dtype(
     [

@@ -11,12 +11,14 @@ import msgspec
 import structlog
 
 from ticktape.clock import STEP_NS, Clock, SystemClock
-from ticktape.errors import BadInput, DiskFull, Misconfigured, UnknownSymbol
+from ticktape.errors import BadInput, Damaged, DiskFull, Misconfigured, UnknownSymbol
 from ticktape.model.records import GapCause, Kind, Records, Status, empty
 from ticktape.model.sessions import ROUND_THE_CLOCK
+from ticktape.record import memory
 from ticktape.record.append import Appender, Limits
 from ticktape.record.control import Call, Control
 from ticktape.record.filler import Filler
+from ticktape.record.memory import Memory
 from ticktape.record.pump import Pump
 from ticktape.record.raw import RawFrames
 from ticktape.record.renumbered import Renumbered
@@ -31,6 +33,8 @@ from ticktape.tape.writer import Writer
 
 log = structlog.get_logger("record")
 
+DURABLE_LOOK_S, DURABLE_LOOKS = 0.1, 100
+DURABLE_S = 2.0  # of the ten seconds that a stop may take
 LAZY_SYNC_MS = 1000.0  # where power loss is not promised: so that old segments can be let go
 
 SourceMaker = Callable[[Directory], Source]
@@ -48,6 +52,7 @@ class RecordSettings(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     backoff: Backoff = Backoff()
     patience: Patience = Patience()
+    remember_every_s: float = 60.0  # record/memory.py
     settle_s: float = 3.0  # before a gap is filled: what comes out of order fills its own hole
 
 
@@ -84,14 +89,28 @@ class Recorder:
         self.directory = TapeDirectory(folder)
         self.appender = Appender(self.tape, self.settings.limits)
         self.runners = self._make_runners(makers)
-        self._lost = self.appender.rebuild()
+        remembered = self._recall(folder)
+        self._lost = self.appender.rebuild(remembered)
         self._pumps = {r.pump.source_id: r.pump for r in self.runners}
         reader = Reader(folder)
-        self._filler = Filler(reader, self._pumps, self.clock, self.settings.settle_s)
+        self._filler = Filler(reader, self._pumps, self.clock, self.settings.settle_s, remembered)
         self._renumbered = Renumbered(self.appender, reader)
         self._low_space = self._said_full = False
         self._wall_ns, self._monotonic_ns = self.clock.wall_ns(), self.clock.monotonic_ns()
         self._tasks: asyncio.TaskGroup | None = None
+
+    def _recall(self, folder: Path) -> Memory | None:
+        try:
+            found = memory.load(folder)
+        except Damaged as error:
+            log.error("record.memory_lost", error=error.message)
+            return None
+        end = self.tape.opened.found.position
+        if found is None or found.tape_id != self.tape.meta.tape_id or not self.tape.first <= found.needed <= end:
+            if self.tape.first > 0:  # what came before is in the lake only, and nobody told us of it
+                log.warning("record.memory_missing", first=self.tape.first)
+            return None
+        return found if found.position <= end else None
 
     def _last_ns(self) -> int:
         past, position = self.tape.past, self.tape.position
@@ -132,6 +151,7 @@ class Recorder:
                 own = [
                     tasks.create_task(self._tick(), name="record:clock"),
                     tasks.create_task(self._filler.run(), name="record:filler"),
+                    tasks.create_task(self._remember_often(), name="record:memory"),
                 ]
                 await self._control.start()
                 for runner in self.runners:
@@ -152,11 +172,35 @@ class Recorder:
     def _close(self) -> None:
         for runner in self.runners:
             runner.pump.close()
+        known = self.appender.remember(self._filler.followed, self._filler.unsettled())
+        if self.tape.sync.flush(known.position, DURABLE_S) and self.tape.head.durable >= known.position:
+            self._save(known)
         self.tape.close()
         self.directory.close()
         if self.tape.head.durable < self.tape.position:
             log.error("record.not_durable", durable=self.tape.head.durable, position=self.tape.position)
         log.info("record.stopped", position=self.tape.position)
+
+    # -- remembering -------------------------------------------------------------------------------
+
+    async def _remember_often(self) -> None:
+        while True:
+            known = self.appender.remember(self._filler.followed, self._filler.unsettled())
+            # Only what a power loss cannot take: what is remembered has to be on the tape.
+            for _ in range(DURABLE_LOOKS):
+                if self.tape.head.durable >= known.position:
+                    await asyncio.to_thread(self._save, known)
+                    break
+                await asyncio.sleep(DURABLE_LOOK_S)
+            await asyncio.sleep(self.settings.remember_every_s)
+
+    def _save(self, known: Memory) -> None:
+        try:
+            memory.save(self.tape.folder, known)
+        except OSError as error:  # the one before stays, and the tape is kept for it
+            log.error("record.memory_not_written", error=str(error))
+            return
+        self.tape.head.needed = known.needed
 
     def _say_recovered(self) -> None:
         found, owner = self.tape.opened

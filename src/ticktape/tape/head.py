@@ -12,7 +12,7 @@ from pathlib import Path
 
 _MAGIC = int.from_bytes(b"TAPEHEAD", "little")
 _BYTES = 4096
-_MAGIC_AT, _PUBLISHED, _DURABLE, _PID, _EPOCH, _LOW_SPACE, _SYNC_FAILED = range(7)
+_MAGIC_AT, _PUBLISHED, _DURABLE, _PID, _EPOCH, _LOW_SPACE, _SYNC_FAILED, _NEEDED = range(8)
 
 
 class Head:
@@ -75,6 +75,15 @@ class Head:
     @low_space.setter
     def low_space(self, low: bool) -> None:
         self._words[_LOW_SPACE] = int(low)
+
+    @property
+    def needed(self) -> int:
+        """First position that the recorder still needs for its next start: what is before it may be trimmed."""
+        return self._words[_NEEDED]
+
+    @needed.setter
+    def needed(self, position: int) -> None:
+        self._words[_NEEDED] = position
 
     @property
     def sync_failed(self) -> bool:

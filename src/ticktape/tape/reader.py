@@ -154,10 +154,10 @@ class Reader:
 
 
 def trim(folder: Path, position: int) -> int:
-    """Delete the segments that lie wholly before `position` and were published. Returns how many."""
-    capacity = load(folder).capacity
+    """Delete the segments that lie wholly before `position` and that the recorder needs no more. Returns how many."""
+    capacity, head = load(folder).capacity, Head(folder, writable=False)
     # Not beyond what is published: the newest file is one that the writer has yet to reach.
-    position = min(position, Head(folder, writable=False).published)
+    position = min(position, head.published, head.needed)
     gone = [n for n in segment.numbers(folder)[:-1] if (n + 1) * capacity <= position]
     for number in gone:
         segment.path_of(folder, number).unlink()

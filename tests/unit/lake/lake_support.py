@@ -54,6 +54,9 @@ def trades(n: int, **more: Any) -> Records:
     return records
 
 
+NOTHING_NEEDED = 1 << 60  # no recorder will start on it, so it may be trimmed
+
+
 class World:
     """A data folder with a tape that can be written and a lake."""
 
@@ -62,6 +65,7 @@ class World:
         self.lake = folder / "lake"
         self.clock = ManualClock(NOON + 30 * DAY)
         self.tape = Writer(folder / "tape", capacity=capacity, sync_every_ms=0, clock=self.clock)
+        self.tape.head.needed = NOTHING_NEEDED
         self.reader = Reader(folder / "tape")
         self._flusher: Flusher | None = None
         self._lake: Lake | None = None

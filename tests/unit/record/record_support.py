@@ -14,6 +14,7 @@ from ticktape.clock import Clock
 from ticktape.model.records import Channel, Completeness, GapCause, GapState, Ints, Kind, Records, unpack_gap
 from ticktape.record import judge
 from ticktape.record.append import Appender, Limits
+from ticktape.record.memory import Memory
 from ticktape.sources.contract import Batch, Directory, Hole, Sink, Watched
 from ticktape.tape import segment
 from ticktape.tape.reader import Reader
@@ -56,6 +57,7 @@ class Judged:
 
     def __init__(self, folder: Path, *, limits: Limits | None = None, disk: segment.Disk | None = None) -> None:
         self.folder, self._limits, self._disk = folder, limits, disk
+        self.remembered: Memory | None = None  # what the next opening is told
         self._open()
 
     def _open(self) -> None:
@@ -65,7 +67,7 @@ class Judged:
             for channel in (Channel.TRADE, Channel.AGG_TRADE, Channel.QUOTE):
                 self.appender.rule(source, channel, judge.RULE_DENSE)
             self.appender.rule(source, Channel.BOOK, judge.RULE_RISING)
-        self.lost: Any = self.appender.rebuild()
+        self.lost: Any = self.appender.rebuild(self.remembered)
 
     def reopen(self) -> None:
         """Close and open again: the judge knows only what the tape tells."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 from record_support import TRADES, Gap, Scripted, gaps_in, until
 from tape_support import CAPACITY, SmallDisk, all_of, market, trades
 
@@ -33,6 +35,7 @@ from ticktape.model.records import (
     Status,
     empty,
 )
+from ticktape.record import memory
 from ticktape.record.process import Recorder, RecordSettings
 from ticktape.record.raw import RawFrames
 from ticktape.record.runner import Backoff
@@ -40,6 +43,7 @@ from ticktape.record.watchdog import Patience
 from ticktape.sources.capture.lines import Line, read_lines
 from ticktape.sources.contract import Bad, Batch, Hole, Sink, Watched
 from ticktape.tape import segment
+from ticktape.tape.reader import trim
 from ticktape.tape.segment import Disk
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
@@ -406,6 +410,69 @@ async def test_a_gap_that_was_not_filled_before_a_stop_is_filled_by_the_next_run
     restart = [g for g in gaps(tmp_path) if g.cause == GapCause.RESTART]
     assert [g.state for g in restart] == [GapState.OPENED, GapState.CLOSED, GapState.FILLED, GapState.OPENED]
     assert sorted(market(tape_of(tmp_path))["c"].tolist()) == [1, 2, 3, 4, 5, 6]
+
+
+async def trimmed(data: Path, recorder: Recorder) -> None:
+    """Fill segments with what says nothing of the market, and trim what the recorder says it needs no more."""
+    position = recorder.tape.position
+    while recorder.tape.position < position + 2 * CAPACITY:
+        recorder.tick()
+    await until(lambda: recorder.tape.head.needed >= position + CAPACITY)
+    assert trim(data / "tape", recorder.tape.position) > 0
+    assert len(market(tape_of(data))) == 0
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_a_quiet_channel_and_a_waiting_gap_outlive_the_tape_that_told_of_them(
+    tmp_path: Path, killed: bool
+) -> None:
+    never, _ = history(refuse=10**6)
+    first, clock = Fed(history=never), ManualClock(NOW)
+    data = tmp_path / "a"
+    async with recording(data, first, clock=clock, remember_every_s=0.01) as recorder:
+        await first.feed(live([1, 5], clock))
+        await trimmed(data, recorder)
+        if killed:
+            shutil.copytree(data / "tape", tmp_path / "b" / "tape")  # as a kill at this moment leaves it
+    data = tmp_path / "b" if killed else data
+    fill, asked = history(*range(100))
+    second = Fed(history=fill)
+    async with recording(data, second, clock=clock):
+        await second.up()
+        restarts = [g for g in gaps(data) if g.cause == GapCause.RESTART]
+        assert [g.state for g in restarts] == [GapState.OPENED]  # though nothing of the channel is on the tape
+        await second.feed(live([5, 9], clock))  # a repeat of one that is in the lake only, and a new one
+        await settled(data, 2)
+    assert asked == [Hole(1, Channel.TRADE, 2, 8, ((2, 4), (6, 8)))]  # together: what waited, and what was missed
+    assert sorted(market(tape_of(data))["c"].tolist()) == [2, 3, 4, 6, 7, 8, 9]
+
+
+async def test_a_damaged_memory_is_said_and_the_tape_is_read_instead(tmp_path: Path) -> None:
+    source, clock = Fed(), ManualClock(NOW)
+    async with recording(tmp_path, source, clock=clock):
+        await source.feed(live([1, 2], clock))
+    (tmp_path / "tape" / "memory").write_bytes(b"rubbish")
+    again = Fed()
+    with structlog.testing.capture_logs() as lines:
+        async with recording(tmp_path, again, clock=clock):
+            await again.feed(live([2, 3], clock))
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["record.memory_lost"]
+    assert market(tape_of(tmp_path))["c"].tolist() == [1, 2, 3]
+
+
+async def test_a_memory_that_cannot_be_written_keeps_the_tape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(memory, "save", full)
+    source, clock = Fed(), ManualClock(NOW)
+    async with recording(tmp_path, source, clock=clock, remember_every_s=0.01) as recorder:
+        await source.feed(live([1, 2], clock))
+        for _ in range(3 * CAPACITY):
+            recorder.tick()
+        await asyncio.sleep(0.1)
+        assert recorder.tape.head.needed == 0
+        assert trim(tmp_path / "tape", recorder.tape.position) == 0
 
 
 async def test_r01_a_run_after_a_kill_declares_what_was_not_recorded_for_each_known_channel(tmp_path: Path) -> None:

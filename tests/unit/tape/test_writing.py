@@ -167,6 +167,7 @@ def test_a_tape_whose_head_is_not_there_yet_is_no_crash(tape_folder: Path) -> No
 
 def filled(folder: Path, segments: int, **more: Any) -> Writer:
     tape = Writer(folder, capacity=CAPACITY, sync_every_ms=0, **more)
+    tape.head.needed = 1 << 60
     while tape.position < segments * CAPACITY - 100:
         tape.append(trades(range(tape.position, tape.position + 90)))
     return tape
