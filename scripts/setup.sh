@@ -79,12 +79,24 @@ install() {
     fi
 }
 
+# The dashboard's libraries, from npm. Without them all the rest works, so that this never fails an installation.
+desk() {
+    case $what in
+    runtime) scripts/desk.sh ;;
+    dev) scripts/desk.sh dev ;;
+    esac
+}
+
 if ! [ -x .venv/bin/python ] || ! new_enough .venv/bin/python; then
     make_venv
 fi
 wanted=$(key)
-[ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && exit 0
+if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+    desk
+    exit 0
+fi
 rm -f "$stamp"
 install
+desk
 [ "$what" = runtime ] && .venv/bin/ticktape doctor --warm
 echo "$wanted" >"$stamp"

@@ -55,6 +55,17 @@ def _first_key(data: Path) -> str | None:
         store.close()
 
 
+def _link(data: Path) -> str:
+    """Return a code that signs in on this machine, once and within ten minutes."""
+    from ticktape.serve.links import Links
+
+    links = Links(data)
+    try:
+        return links.make()
+    finally:
+        links.close()
+
+
 def _banner(plan: Any, data: Path, key: str | None) -> None:
     from ticktape.config import stream_port
 
@@ -68,6 +79,7 @@ def _banner(plan: Any, data: Path, key: str | None) -> None:
     shown = key or "created earlier, shown once; another: ticktape key create"
     lines = [
         ("ticktape", f"{what} ({plan.why})"),
+        ("Desk", f"{base}/#k={_link(data)}"),
         ("API", f"{base}/api/v1"),
         ("Docs", f"{base}/docs"),
         ("Stream", f"ws://{plan.config.serve.host}:{stream_port(plan.config)}/api/v1/stream"),

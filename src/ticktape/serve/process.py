@@ -23,9 +23,11 @@ from ticktape.serve.audit import Audit
 from ticktape.serve.control import Control, KeepControl
 from ticktape.serve.doors import rest
 from ticktape.serve.doors.gate import LOOPBACK_HOSTS
+from ticktape.serve.doors.parts import Surroundings
 from ticktape.serve.doors.stream import StreamDoor
 from ticktape.serve.keys import KeyStore
 from ticktape.serve.limits import Limits
+from ticktape.serve.links import Links
 from ticktape.serve.live import Live
 from ticktape.serve.past.asks import Allowance
 from ticktape.serve.past.desk import Desk
@@ -93,6 +95,7 @@ async def serve(
     # Accepted sockets inherit it. Without it an answer in two pieces waits 40 ms for the client's delayed ACK.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     keys = KeyStore(settings.keys or settings.data, clock)
+    links = Links(settings.keys or settings.data, clock)
     pool = Pool(settings.data, PoolSettings(settings.past_workers, settings.past_queue, settings.past_per_key))
     try:
         limits = Limits(clock, failed_per_minute=settings.failed_keys_per_minute)
@@ -102,6 +105,7 @@ async def serve(
         parts = rest.Parts(
             keys, limits, control, hosts=hosts_of(settings), desk=desk, keep=KeepControl(settings.data / "keep.sock"),
             audit=audit, origins=settings.origins,
+            around=Surroundings(settings.data, links, clock, settings.retain_days),
         )  # fmt: skip
         door = parts.stream = _stream_door(settings, keys, limits, clock, sock, audit)
         server = _Server(_uvicorn_config(door.before(rest.build(parts)), settings))
@@ -115,11 +119,12 @@ async def serve(
             await stop.wait()
             server.should_exit = True
             await follower
+        audit.flush()  # streams that ended last
     finally:
         await pool.close()
+        links.close()
         keys.close()
         sock.close()
-        audit.flush()  # streams that ended last
     log.info("serve.stopped")
 
 

@@ -102,6 +102,10 @@ class Queries:
             quotes=encode.json_array(encode.quote_rows(*found, instrument, self._from.names(found.records))),
         )
 
+    def calendar_of(self, symbol: str) -> str:
+        """Return the name of the calendar that a symbol trades by. Raises BadSymbol."""
+        return self._directory.by_symbol(symbol).calendar
+
     # -- bars --------------------------------------------------------------------------------------
 
     def ohlc(self, symbol: str, timeframe: str, limit: int, basis: Basis = Basis.TRADES) -> a.Ohlc:

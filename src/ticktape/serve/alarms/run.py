@@ -18,6 +18,7 @@ from ticktape.serve.alarms.watch import Watch
 from ticktape.serve.alarms.webhook import Webhook, WebhookSettings
 from ticktape.serve.control import KeepControl, KeepRequest
 from ticktape.serve.keys import KeyStore
+from ticktape.serve.links import SESSION_NAME
 from ticktape.serve.live import Live
 from ticktape.tape.directory import TapeDirectory
 
@@ -88,4 +89,5 @@ class Alarms:
             f"API key {key.prefix} ({key.name})": key.expires_ns
             for key in self._keys.list()
             if key.expires_ns is not None and key.revoked_ns is None and self._clock.wall_ns() < key.expires_ns
+            and key.name != SESSION_NAME  # whoever signed in by a link does so again
         }

@@ -56,7 +56,7 @@ class Watch:
     ) -> None:
         self._live, self._directory, self.book, self._clock = live, directory, book, clock
         self.thresholds = thresholds or Thresholds()
-        self._keep, self._expiries, self._push = keep, expiries, push
+        self._keep, self.expiries, self._push = keep, expiries, push
         self._from = Provenance(live, directory, clock)
         self._spikes: dict[str, tuple[int, int]] = {}  # by source: tally, and when it last rose (monotonic)
         self._calendars: dict[int, frozenset[str]] = {}  # by source
@@ -113,7 +113,7 @@ class Watch:
             spikes=self._spiked(),
             disk=Disk(disk.free, disk.total),
             keep=keep,
-            expiries=self._expiries(),
+            expiries=self.expiries(),
         )
 
     def _feeds(self, now_ns: int) -> Iterator[Feed]:

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from ticktape.serve import answers as a
+from ticktape.serve import around
 from ticktape.serve.alarms import answers as alarms
 from ticktape.serve.doors.errors import ErrorAnswer
 from ticktape.serve.doors.examples import BODIES, EXAMPLES
@@ -38,6 +39,9 @@ _ANSWERS: list[type[msgspec.Struct]] = [
     alarms.AlertsAnswer,
     a.Instruments,
     a.SourcesAnswer,
+    around.SessionsAnswer,
+    around.HostAnswer,
+    around.SelfAnswer,
 ]
 _REF = "#/components/schemas/{name}"
 _ERRORS = {

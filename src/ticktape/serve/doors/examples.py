@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ticktape.serve.doors.examples_alarms import ALARMS
+from ticktape.serve.doors.examples_around import AROUND
 from ticktape.serve.doors.examples_keep import PIPELINE
 from ticktape.serve.doors.examples_past import PAST
 
@@ -386,7 +387,7 @@ _LIVE: dict[str, Any] = {
     },
 }
 
-EXAMPLES: dict[str, Any] = _LIVE | PAST | PIPELINE | ALARMS
+EXAMPLES: dict[str, Any] = _LIVE | PAST | PIPELINE | ALARMS | AROUND
 
 # Request bodies.
 BODIES: dict[str, Any] = {

@@ -22,7 +22,7 @@ from ticktape.serve.limits import Limits
 
 log = structlog.get_logger("serve")
 
-PUBLIC = frozenset({"/healthz", "/docs", "/openapi.json"})
+PUBLIC = frozenset({"/healthz", "/docs", "/openapi.json", "/desk/session"})
 MOST_BODY_BYTES = 64 * 1024
 MOST_TARGET_BYTES = 8 * 1024  # path and query
 MOST_HEADER_BYTES, MOST_HEADERS = 16 * 1024, 100

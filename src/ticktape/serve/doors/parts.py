@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
-from fastapi import Depends, Path, Query, Request
+from fastapi import Depends, Query, Request
+from fastapi import Path as InPath
 
+from ticktape.clock import Clock
 from ticktape.errors import Unavailable
 from ticktape.model.symbols import parse_symbol
 from ticktape.serve.alarms.watch import Watch
@@ -17,16 +20,36 @@ from ticktape.serve.doors.gate import LOOPBACK_HOSTS
 from ticktape.serve.doors.stream import StreamDoor
 from ticktape.serve.keys import Key, KeyStore, Scope
 from ticktape.serve.limits import Limits
+from ticktape.serve.links import Links
 from ticktape.serve.past.desk import Desk
 from ticktape.serve.queries import Queries
 
 MOST_SYMBOLS = 50
+_SYMBOL = r"^[A-Za-z0-9./_:=^@+#$-]{1,40}$"  # for the document; `parse_symbol` decides
 Symbol = Annotated[
-    str, Path(description="a canonical symbol; a slash is part of it", examples=["BTCUSDT", "BRK/B", "/ES"])
+    str,
+    InPath(
+        description="a canonical symbol; a slash is part of it", examples=["BTCUSDT", "BRK/B", "/ES"],
+        json_schema_extra={"pattern": _SYMBOL},
+    ),
 ]
 Symbols = Annotated[
-    str, Query(description=f"canonical symbols, comma-separated, up to {MOST_SYMBOLS}", examples=["BTCUSDT"])
+    str,
+    Query(
+        description=f"canonical symbols, comma-separated, up to {MOST_SYMBOLS}", examples=["BTCUSDT"],
+        json_schema_extra={"pattern": r"^[A-Za-z0-9./_:=^@+#$, -]+$"},
+    ),
 ]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What is told of the machine, and what signs in on it."""
+
+    world: Path
+    links: Links
+    clock: Clock
+    retain_days: Mapping[str, int]
 
 
 @dataclass
@@ -45,6 +68,7 @@ class Parts:
     audit: Audit | None = None  # None: nothing is written down
     keep: KeepControl | None = None
     watch: Watch | None = None  # None until there is a tape
+    around: Surroundings | None = None  # None: no pages, and nothing is told of the machine
 
     def ask(self) -> Queries:
         """Return the queries. Raises Unavailable while there is no tape."""

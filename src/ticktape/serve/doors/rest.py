@@ -21,11 +21,14 @@ from ticktape.model.bars import TIMEFRAMES, Basis
 from ticktape.model.records import GapState
 from ticktape.model.symbols import parse_symbol, parse_symbols, shown
 from ticktape.serve import answers as a
+from ticktape.serve import around
 from ticktape.serve.alarms import answers as alarms
 from ticktape.serve.audit import note
 from ticktape.serve.control import Request as Call
 from ticktape.serve.doors import docs, errors
 from ticktape.serve.doors.alarms import AlarmsRest
+from ticktape.serve.doors.around import AroundRest
+from ticktape.serve.doors.desk import DeskDoor
 from ticktape.serve.doors.gate import Gate
 from ticktape.serve.doors.keys import KeysRest
 from ticktape.serve.doors.mcp import McpDoor
@@ -78,6 +81,7 @@ class Rest:
         self.sse = Sse(parts)
         self.pipeline = PipelineRest(parts)
         self.alarms = AlarmsRest(parts)
+        self.around = AroundRest(parts)
 
     async def ticks(self, key: Realtime, symbols: Symbols, limit: Limit = 100) -> Response:
         """Return the latest trades of some symbols, oldest first, in tape order."""
@@ -209,7 +213,10 @@ def routes(rest: Rest) -> list[Route]:
         Route("POST", "/sources/{name}/stop", rest.stop, None),
         Route("POST", "/sources/{name}/restart", rest.restart, None),
         Route("POST", "/sources/{name}/symbols", rest.change_symbols, None),
+        Route("GET", "/sessions/{symbol:path}", rest.around.sessions, around.SessionsAnswer),
+        Route("GET", "/pipeline/host", rest.around.host, around.HostAnswer),
         Route("GET", "/keys", rest.keys.list, None),
+        Route("GET", "/keys/self", rest.around.who, around.SelfAnswer),
         Route("POST", "/keys", rest.keys.create, None),
         Route("GET", "/keys/{prefix}/history", rest.keys.history, None),
         Route("POST", "/keys/{prefix}/rotate", rest.keys.rotate, None),
@@ -239,6 +246,9 @@ def build(parts: Parts) -> FastAPI:
     )
     app.add_api_route("/metrics", rest.pipeline.metrics, response_class=Response, include_in_schema=False)
     app.add_api_route("/healthz", rest.healthz, response_class=Response, include_in_schema=False)
+    app.add_api_route(
+        "/desk/session", rest.around.exchange, methods=["POST"], response_class=Response, include_in_schema=False
+    )
     document = docs.openapi(app)
     app.add_api_route("/openapi.json", _constant(document, "application/json"), include_in_schema=False)
     app.add_api_route("/docs", _constant(docs.page(document), "text/html", docs.PAGE_CSP), include_in_schema=False)
@@ -248,6 +258,8 @@ def build(parts: Parts) -> FastAPI:
     app.add_middleware(
         Gate, keys=parts.keys, limits=parts.limits, hosts=parts.hosts, audit=parts.audit, origins=parts.origins
     )
+    if parts.around is not None:
+        app.add_middleware(DeskDoor, hosts=parts.hosts)
     return app
 
 
