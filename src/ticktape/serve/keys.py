@@ -19,7 +19,9 @@ import msgspec
 from ticktape.clock import Clock, SystemClock
 from ticktape.errors import BadInput
 from ticktape.model.symbols import parse_symbol, shown
+from ticktape.serve import key_rows
 from ticktape.serve.addresses import parse_networks
+from ticktape.serve.key_rows import Row
 from ticktape.serve.pepper import read_pepper
 from ticktape.serve.rights import DEFAULT_AT_ONCE, BadKey, Forbidden, Key, Scope
 
@@ -28,32 +30,14 @@ __all__ = ["BadKey", "Created", "Forbidden", "Key", "KeyStore", "Scope"]
 _ALPHABET = string.digits + string.ascii_letters
 _PREFIX, _SECRET_BYTES, _SECRET_CHARS = 8, 32, 43  # 62**43 > 256**32
 DEFAULT_PER_S = 2000.0
+MOST = 4e9  # seconds, requests a second, requests at once: 126 years fit into ns
 FLUSH_EVERY_NS = 30_000_000_000
-
-_SCHEMA = """
-create table if not exists keys (
-    prefix text primary key, digest blob not null, name text not null, scopes text not null, symbols text,
-    per_s real not null, created_ns integer not null, expires_ns integer, revoked_ns integer, last_used_ns integer,
-    addresses text, model text not null default '', at_once integer not null default 256
-);
-"""
-# What stores made by earlier versions lack.
-_ADDED = {"addresses": "text", "model": "text not null default ''", "at_once": "integer not null default 256"}
-_COLUMNS = (
-    "prefix", "name", "scopes", "symbols", "per_s", "created_ns", "expires_ns", "revoked_ns", "last_used_ns",
-    "addresses", "model", "at_once",
-)  # fmt: skip
 
 
 class Created(msgspec.Struct, frozen=True):
     """A new key: `key` is shown now and never again."""
 
     key: str
-    info: Key
-
-
-class _Row(msgspec.Struct, frozen=True):
-    digest: bytes
     info: Key
 
 
@@ -68,12 +52,11 @@ class KeyStore:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
         self._db.execute("pragma journal_mode = wal")
-        self._db.executescript(_SCHEMA)
-        _bring_up_to_date(self._db)
+        key_rows.prepare(self._db)
         self._pepper = read_pepper(data / "pepper", used=bool(self._db.execute("select 1 from keys").fetchone()))
         # Stands in for a prefix nobody has, so that an unknown one is compared like any other.
-        self._nobody = _Row(secrets.token_bytes(32), _info("", "", "[]", None, 0.0, 0, 0, 0, None, None, "", 0))
-        self._rows: dict[str, _Row] = {}
+        self._nobody = Row(secrets.token_bytes(32), key_rows.NOBODY)
+        self._rows: dict[str, Row] = {}
         self._used: dict[str, int] = {}
         self._flushed_ns = self._clock.monotonic_ns()
         self._version = -1
@@ -98,6 +81,8 @@ class KeyStore:
             raise BadInput(f"not a name for a key: '{shown(name)}'", hint="1-100 printable characters")
         if not (per_s > 0 and at_once > 0 and (expires_s is None or expires_s > 0)):
             raise BadInput("a key that may never ask is none", hint="rates, numbers and days above 0")
+        if max(per_s, at_once, expires_s or 0) > MOST:
+            raise BadInput(f"more than {MOST:g} is no limit", hint="leave it out: --expires-days, --at-once")
         now = self._clock.now_ns()
         info = Key(
             prefix=_random(_PREFIX),
@@ -117,18 +102,7 @@ class KeyStore:
 
     def _insert(self, info: Key) -> Created:
         key = f"tt_{info.prefix}_{_base62(secrets.token_bytes(_SECRET_BYTES))}"
-        row = {
-            **{column: getattr(info, column) for column in _COLUMNS},
-            "scopes": _json(info.scopes),
-            "symbols": None if info.symbols is None else _json(info.symbols),
-            "addresses": None if info.addresses is None else _json(info.addresses),
-            "digest": self._digest(key),
-        }
-        names = ", ".join(row)
-        self._db.execute(
-            f"insert into keys ({names}) values ({', '.join('?' * len(row))})",  # noqa: S608  # our own names
-            list(row.values()),
-        )
+        key_rows.insert(self._db, info, self._digest(key))
         self._load()
         return Created(key, self._rows[info.prefix].info)
 
@@ -160,8 +134,8 @@ class KeyStore:
         now, old = self._clock.now_ns(), self.find(prefix)
         if not old.is_live(now):
             raise BadInput(f"tt_{old.prefix} is revoked or expired", hint="ticktape key create")
-        if overlap_s < 0:
-            raise BadInput("an overlap below 0", hint="--overlap 24h")
+        if not 0 <= overlap_s <= MOST:
+            raise BadInput(f"an overlap below 0 or above {MOST:g} s", hint="--overlap 24h")
         ends = now + int(overlap_s * 1e9)
         new = msgspec.structs.replace(old, prefix=_random(_PREFIX), created_ns=now, last_used_ns=None)
         self._db.execute("begin immediate")  # both or neither
@@ -227,59 +201,11 @@ class KeyStore:
             self._load()
 
     def _load(self) -> None:
-        rows = self._db.execute(f"select {', '.join(_COLUMNS)}, digest from keys").fetchall()  # noqa: S608
-        self._rows = {row[0]: _Row(row[-1], _info(*row[:-1])) for row in rows}
-
-
-def _bring_up_to_date(db: sqlite3.Connection) -> None:
-    if set(_ADDED) <= _columns_in(db):
-        return
-    db.execute("begin immediate")  # another process may be at it too
-    for name in set(_ADDED) - _columns_in(db):
-        db.execute(f"alter table keys add column {name} {_ADDED[name]}")
-    db.execute("commit")
-
-
-def _columns_in(db: sqlite3.Connection) -> set[str]:
-    return {row[1] for row in db.execute("pragma table_info(keys)")}
-
-
-def _info(
-    prefix: str,
-    name: str,
-    scopes: str,
-    symbols: str | None,
-    per_s: float,
-    created_ns: int,
-    expires_ns: int | None,
-    revoked_ns: int | None,
-    last_used_ns: int | None,
-    addresses: str | None,
-    model: str,
-    at_once: int,
-) -> Key:
-    return Key(
-        prefix=prefix,
-        name=name,
-        scopes=msgspec.json.decode(scopes, type=frozenset[Scope]),
-        symbols=None if symbols is None else msgspec.json.decode(symbols, type=frozenset[str]),
-        per_s=per_s,
-        created_ns=created_ns,
-        expires_ns=expires_ns,
-        revoked_ns=revoked_ns,
-        last_used_ns=last_used_ns,
-        addresses=None if addresses is None else msgspec.json.decode(addresses, type=tuple[str, ...]),
-        model=model,
-        at_once=at_once,
-    )
+        self._rows = key_rows.read(self._db)
 
 
 def _is_name(text: str) -> bool:
     return 0 < len(text) <= 100 and text.isprintable()
-
-
-def _json(values: Iterable[str]) -> str:
-    return msgspec.json.encode(sorted(values)).decode()
 
 
 def _scopes(names: Iterable[str]) -> set[Scope]:

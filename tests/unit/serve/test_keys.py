@@ -8,6 +8,7 @@ import inspect
 import os
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -295,3 +296,14 @@ def test_x03_a_key_for_some_addresses_opens_from_there_only(
     else:
         with pytest.raises(Forbidden, match="may not be used from"):
             key.require_address(address)
+
+
+@pytest.mark.parametrize("more", [{"per_s": 1e300}, {"at_once": 2**63}, {"expires_s": 1e300}])
+def test_a_number_that_no_column_holds_is_refused(tmp_path: Path, clock: ManualClock, more: dict[str, Any]) -> None:
+    store = KeyStore(tmp_path, clock)
+    with pytest.raises(BadInput):
+        store.create("bot", ["realtime"], **more)
+    made = store.create("bot", ["realtime"])
+    with pytest.raises(BadInput):
+        store.rotate(made.info.prefix, 1e300)
+    store.close()
