@@ -13,8 +13,19 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Raw, Struct
 
 
-def _rows_of(name: str) -> Any:
-    return Meta(extra_json_schema={"type": "array", "items": {"$ref": f"#/components/schemas/{name}"}})
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _rows_of(*names: str, null: bool = False) -> Any:
+    """Say that raw rows are of these types, or null."""
+    items = _ref(names[0]) if len(names) == 1 else {"anyOf": [_ref(name) for name in names]}
+    rows = {"type": "array", "items": items}
+    return Meta(extra_json_schema={"anyOf": [rows, {"type": "null"}]} if null else rows)
+
+
+def _one_of(name: str) -> Any:
+    return Meta(extra_json_schema={"anyOf": [_ref(name), {"type": "null"}]})
 
 
 class Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -163,8 +174,8 @@ class LatestQuote(Provenance, frozen=True, kw_only=True):
 
     symbol: str
     instrument_id: int
-    quote: Annotated[Raw, Meta(extra_json_schema={"$ref": "#/components/schemas/Quote"})]
-    trade: Annotated[Raw, Meta(extra_json_schema={"$ref": "#/components/schemas/Tick"})]
+    quote: Annotated[Raw, _one_of("Quote")]
+    trade: Annotated[Raw, _one_of("Tick")]
 
 
 class Quotes(Provenance, frozen=True, kw_only=True):
@@ -244,8 +255,9 @@ class Historical(Past, frozen=True, kw_only=True):
 
     kind: str  # trades, quotes, book, bars
     interval: str | None
-    ticks: Annotated[Raw, _rows_of("Tick")]  # of kind quotes Quote, of book BookLevel; null when bars were asked for
-    bars: Annotated[Raw, _rows_of("NamedBar")]  # null when ticks were asked for
+    # Of kind quotes Quote, of book BookLevel; null when bars were asked for.
+    ticks: Annotated[Raw, _rows_of("Tick", "Quote", "BookLevel", null=True)]
+    bars: Annotated[Raw, _rows_of("NamedBar", null=True)]  # null when ticks were asked for
 
 
 class BarsAnswer(Past, frozen=True, kw_only=True):
@@ -413,3 +425,9 @@ class Instruments(Struct, frozen=True, kw_only=True):
     as_of_position: int
     sample: bool
     instruments: list[InstrumentRow]
+
+
+class Done(Struct, frozen=True):
+    """An order was carried out; what of it, in the words of whoever did."""
+
+    ok: Raw

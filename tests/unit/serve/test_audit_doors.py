@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import websockets
 from mcp_support import CALLS, answering, furnish, sdk
-from serve_support import SECOND, T0, House
+from serve_support import SECOND, T0, Client, House
 from stream_support import HOSTS
 
 from ticktape.serve import audit_chain as chain
 from ticktape.serve.audit_chain import Seal
+from ticktape.serve.links import Links
 from ticktape.serve.mcp.tools import TOOLS
 from ticktape.serve.stream.process import StreamProcess, stream
 
@@ -145,3 +146,20 @@ async def test_x23_every_tool_leaves_one_line_with_its_arguments_and_rows(house:
     assert (by_tool["ticks"][1]["unsaid"], by_tool["ticks"][1]["said"]["symbols"]) == (2, '["BTCUSDT"]')
     assert "hunter2" not in json.dumps(lines)
     assert made.key[12:] not in json.dumps(lines)
+
+
+@pytest.mark.asyncio
+async def test_x23_signing_in_by_a_link_leaves_a_line(house: House) -> None:
+    furnish(house)
+    async with answering(house) as client:
+        await signed_in(client, house)
+    (line,) = [line for line in lines_of(house, "rest") if line["route"] == "POST /desk/session"]
+    assert line["said"]["body"].startswith("signed in by a link as tt_")
+
+
+async def signed_in(client: Client, house: House) -> None:
+    """Exchange a code for a key."""
+    links = Links(house.data, house.clock)
+    answer = await client.post("/desk/session", json={"code": links.make()})
+    links.close()
+    assert answer.status_code == 200, answer.text

@@ -17,7 +17,6 @@ from ticktape.model.records import GapState, Status
 from ticktape.serve import answers as a
 from ticktape.serve.control import Control
 from ticktape.serve.doors import docs, rest
-from ticktape.serve.doors.examples import EXAMPLES
 from ticktape.serve.doors.gate import PUBLIC
 from ticktape.serve.keys import KeyStore, Scope
 from ticktape.serve.limits import Limits
@@ -48,6 +47,7 @@ WITH_RAW = {
     a.SourcesAnswer,
     a.StatusAnswer,
     a.PipelineStats,
+    a.Done,
 }
 ROW_FIELDS = {"ticks": list[a.Tick], "quotes": list[a.Quote], "bars": list[a.Bar], "quote": a.Quote, "trade": a.Tick}
 
@@ -340,5 +340,5 @@ async def test_the_document_has_every_route_with_an_example_and_needs_no_key(hou
 @pytest.mark.parametrize("route", [r for r in rest.routes(rest.Rest(None)) if r.answer], ids=lambda r: r.path)  # type: ignore[arg-type]
 def test_every_example_is_what_the_route_answers(route: rest.Route) -> None:
     assert route.answer is not None
-    hold_to_type(EXAMPLES[route.path], route.answer)
+    hold_to_type(docs.example_of(f"{route.method} {route.path}"), route.answer)
     assert docs.summary(route.handler)

@@ -4,45 +4,30 @@ from __future__ import annotations
 
 import html
 import inspect
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from ticktape.serve import answers as a
-from ticktape.serve import around
-from ticktape.serve.alarms import answers as alarms
 from ticktape.serve.doors.errors import ErrorAnswer
-from ticktape.serve.doors.examples import BODIES, EXAMPLES
+from ticktape.serve.doors.examples import EXAMPLES
+from ticktape.serve.doors.examples_keys import BODIES
 
 PAGE_CSP = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
+# What stands in raw rows, and in no answer's own fields.
 _ROWS: list[type[msgspec.Struct]] = [a.Tick, a.Quote, a.Bar, a.BookLevel, a.AsofTick, a.NamedBar]
-_ANSWERS: list[type[msgspec.Struct]] = [
-    a.Ticks,
-    a.LatestQuote,
-    a.Quotes,
-    a.Ohlc,
-    a.OhlcLatest,
-    a.Historical,
-    a.BarsAnswer,
-    a.AsofAnswer,
-    a.EstimateAnswer,
-    a.CompletenessAnswer,
-    a.SqlAnswer,
-    a.GapsAnswer,
-    a.StatusAnswer,
-    a.PipelineStats,
-    alarms.HealthAnswer,
-    alarms.FeedHealthAnswer,
-    alarms.AlertsAnswer,
-    a.Instruments,
-    a.SourcesAnswer,
-    around.SessionsAnswer,
-    around.HostAnswer,
-    around.SelfAnswer,
-]
+_FORM = {"type": "string", "format": "binary"}
+# One event; `data` is a message of the stream as JSON (docs/stream.md).
+_EVENT_SCHEMA = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+    "required": ["event", "data"],
+}
+_EVENT = 'id: 41\nevent: update\ndata: {"type":"update","position":41,"missed":0,"events":[]}\n\n'
 _REF = "#/components/schemas/{name}"
 _ERRORS = {
     400: "the request itself is wrong",
@@ -71,29 +56,75 @@ def summary(handler: Any) -> str:
     return (inspect.getdoc(handler) or "").partition("\n")[0]
 
 
-def described(path: str, answer: type[msgspec.Struct] | None) -> dict[str, Any]:
+class Described(Protocol):
+    """What is said of a route."""
+
+    @property
+    def method(self) -> str:
+        """GET, POST or DELETE."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """The path below the prefix."""
+        ...
+
+    @property
+    def answer(self) -> type[msgspec.Struct] | None:
+        """The type of the JSON answer; None for a stream of events."""
+        ...
+
+    @property
+    def body(self) -> type[msgspec.Struct] | None:
+        """The type of the body."""
+        ...
+
+    @property
+    def forms(self) -> Sequence[str]:
+        """Media types of the answer besides JSON."""
+        ...
+
+
+def described(route: Described) -> dict[str, Any]:
     """Return what FastAPI should say of a route's answers and body."""
-    schema = _ref(answer.__name__) if answer else {"type": "object"}
-    good: dict[str, Any] = {"schema": schema, "example": EXAMPLES.get(path, {"ok": None})}
+    name = f"{route.method} {route.path}"
+    if route.answer is None:
+        content: dict[str, Any] = {"text/event-stream": {"schema": _EVENT_SCHEMA, "example": _EVENT}}
+    else:
+        content = {"application/json": {"schema": _ref(route.answer.__name__), "example": example_of(name)}}
+    content |= {form: {"schema": _FORM} for form in route.forms}
     wrong = {"content": {"application/json": {"schema": _ref(ErrorAnswer.__name__)}}}
-    responses: dict[int, Any] = {200: {"description": "the answer", "content": {"application/json": good}}}
+    responses: dict[int, Any] = {200: {"description": "the answer", "content": content}}
     responses |= {status: {"description": text, **wrong} for status, text in _ERRORS.items()}
+    responses[401] = {**responses[401], "headers": {"WWW-Authenticate": _header("how to send a key")}}
+    responses[405] = {**responses[405], "headers": {"Allow": _header("the methods there are")}}
+    responses[429] = {**responses[429], "headers": {"Retry-After": _header("seconds")}}
     extra: dict[str, Any] = {"security": [{"key": []}]}
-    if path in BODIES:
-        extra["requestBody"] = {
-            "content": {"application/json": {"schema": {"type": "object"}, "example": BODIES[path]}}
-        }
+    if route.body is not None:
+        schema = {"schema": _ref(route.body.__name__), "example": BODIES[name]}
+        required = any(field.required for field in msgspec.structs.fields(route.body))
+        extra["requestBody"] = {"required": required, "content": {"application/json": schema}}
     return {"responses": responses, "openapi_extra": extra}
+
+
+def example_of(name: str) -> Any:
+    """Return the example of a route: by its path, or by method and path where several share one."""
+    return EXAMPLES.get(name, EXAMPLES.get(name.partition(" ")[2]))
+
+
+def _header(text: str) -> dict[str, Any]:
+    return {"description": text, "required": True, "schema": {"type": "string"}}
 
 
 def _ref(name: str) -> dict[str, str]:
     return {"$ref": _REF.format(name=name)}
 
 
-def openapi(app: FastAPI) -> bytes:
+def openapi(app: FastAPI, routes: Iterable[Described]) -> bytes:
     """Return the OpenAPI document."""
     document = get_openapi(title=app.title, version=app.version, description=_INTRO, routes=app.routes)
-    _, schemas = msgspec.json.schema_components([*_ROWS, *_ANSWERS, ErrorAnswer], ref_template=_REF)
+    said = [kind for route in routes for kind in (route.answer, route.body) if kind is not None]
+    _, schemas = msgspec.json.schema_components([*_ROWS, *dict.fromkeys(said), ErrorAnswer], ref_template=_REF)
     components = document.setdefault("components", {})
     components["schemas"] = {_bare(name): schema for name, schema in schemas.items()}
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "tt_..."}}
@@ -142,8 +173,9 @@ def _block(method: str, path: str, operation: dict[str, Any]) -> str:
         f"<td>{html.escape(_default(p))}"
         for p in operation.get("parameters", ())
     )
-    example = operation["responses"]["200"]["content"]["application/json"]["example"]
-    shown = html.escape(msgspec.json.format(msgspec.json.encode(example)).decode())
+    (example,) = (form["example"] for form in operation["responses"]["200"]["content"].values() if "example" in form)
+    told = example if isinstance(example, str) else msgspec.json.format(msgspec.json.encode(example)).decode()
+    shown = html.escape(told)
     return (
         f"<h2><code>{method} {html.escape(path)}</code></h2><p>{html.escape(operation.get('summary', ''))}</p>"
         f"<table>{rows}</table><details><summary>example</summary><pre>{shown}</pre></details>"

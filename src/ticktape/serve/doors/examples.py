@@ -7,6 +7,7 @@ from typing import Any
 from ticktape.serve.doors.examples_alarms import ALARMS
 from ticktape.serve.doors.examples_around import AROUND
 from ticktape.serve.doors.examples_keep import PIPELINE
+from ticktape.serve.doors.examples_keys import KEYS, ORDERS
 from ticktape.serve.doors.examples_past import PAST
 
 _LIVE: dict[str, Any] = {
@@ -387,10 +388,4 @@ _LIVE: dict[str, Any] = {
     },
 }
 
-EXAMPLES: dict[str, Any] = _LIVE | PAST | PIPELINE | ALARMS | AROUND
-
-# Request bodies.
-BODIES: dict[str, Any] = {
-    "/sources/{name}/symbols": {"add": ["SOLUSDT"], "remove": []},
-    "/sql": {"query": "SELECT instrument_id, count(*) AS trades FROM trades GROUP BY 1", "limit": 1000},
-}
+EXAMPLES: dict[str, Any] = _LIVE | PAST | PIPELINE | ALARMS | AROUND | KEYS | ORDERS

@@ -6,7 +6,7 @@ What a new key is, is in the answer that made it and nowhere else: not in the lo
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import Path, Query, Request
@@ -17,7 +17,7 @@ from ticktape.model.symbols import shown
 from ticktape.serve import audit_chain
 from ticktape.serve.audit import note
 from ticktape.serve.doors.parts import Admin, Parts
-from ticktape.serve.keys import DEFAULT_PER_S, Created
+from ticktape.serve.keys import DEFAULT_PER_S
 from ticktape.serve.rights import DEFAULT_AT_ONCE, Forbidden, Key
 
 T = TypeVar("T")
@@ -47,6 +47,27 @@ class Rotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     overlap_s: float = DAY_S
 
 
+class KeysAnswer(msgspec.Struct, frozen=True):
+    """Every key, oldest first."""
+
+    keys: list[Key]
+
+
+class Revoked(msgspec.Struct, frozen=True):
+    """The prefix of the key that ended."""
+
+    revoked: str
+
+
+class KeyHistory(msgspec.Struct, frozen=True):
+    """Lines of the audit, oldest first; `whole` is false when there is or may be more."""
+
+    prefix: str
+    name: str
+    entries: list[dict[str, Any]]
+    whole: bool
+
+
 class KeysRest:
     """The handlers."""
 
@@ -58,7 +79,7 @@ class KeysRest:
         _for_all(key)
         found = self._parts.keys.list()
         note(rows=len(found))
-        return _json({"keys": found})
+        return _json(KeysAnswer(found))
 
     async def create(self, key: Admin, request: Request) -> Response:
         """Make a key: {"name": "...", "scopes": ["realtime"]}. The key is in the answer, now and never again."""
@@ -68,18 +89,18 @@ class KeysRest:
             asked.name, asked.scopes, asked.symbols, None if asked.expires_days is None else asked.expires_days * DAY_S,
             asked.per_s, addresses=asked.addresses, model=asked.model, at_once=asked.at_once,
         )  # fmt: skip
-        return _created(made)
+        return _json(made)
 
     async def rotate(self, key: Admin, prefix: Prefix, request: Request) -> Response:
         """Make a key with the same rights: {"overlap_s": 86400}; the old one ends after the overlap."""
         _for_all(key)
         asked = await _body(request, Rotation, '{"overlap_s": 86400}') if await request.body() else Rotation()
-        return _created(self._parts.keys.rotate(prefix, asked.overlap_s))
+        return _json(self._parts.keys.rotate(prefix, asked.overlap_s))
 
     async def revoke(self, key: Admin, prefix: Prefix) -> Response:
         """End a key at once, in every process."""
         _for_all(key)
-        return _json({"revoked": self._parts.keys.revoke(prefix).prefix})
+        return _json(Revoked(self._parts.keys.revoke(prefix).prefix))
 
     async def history(self, key: Admin, prefix: Prefix, limit: Newest = 100) -> Response:
         """Return what was asked with a key, oldest first; `whole` is false when there is or may be more."""
@@ -90,7 +111,7 @@ class KeysRest:
         found = self._parts.keys.find(prefix)
         entries, whole = await asyncio.to_thread(audit_chain.history, audit.folder, found.prefix, limit)
         note(rows=len(entries))
-        return _json({"prefix": found.prefix, "name": found.name, "entries": entries, "whole": whole})
+        return _json(KeyHistory(found.prefix, found.name, entries, whole))
 
 
 def _for_all(key: Key) -> None:
@@ -104,10 +125,6 @@ async def _body(request: Request, kind: type[T], hint: str) -> T:
         return msgspec.json.decode(await request.body(), type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"body: {shown(str(error), 200)}", hint=hint) from None
-
-
-def _created(made: Created) -> Response:
-    return _json({"key": made.key, "info": made.info})
 
 
 def _json(answer: object) -> Response:

@@ -7,7 +7,7 @@ client holds no more than its own answer, and that not for ever.
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import Path as InPath
@@ -22,6 +22,7 @@ from ticktape.serve.audit import note
 from ticktape.serve.doors import errors
 from ticktape.serve.doors.parts import MOST_SYMBOLS, History, Parts, Sql, Symbol, Symbols, allowed
 from ticktape.serve.keys import Key
+from ticktape.serve.past import when
 from ticktape.serve.past.asks import Format
 from ticktape.serve.past.desk import MOST_ROWS, Said
 from ticktape.serve.past.pool import Body, Pool
@@ -44,9 +45,25 @@ _BY_MEDIA: dict[str, Format] = {
     "application/x-msgpack": "msgpack",
 }
 
+# What an answer comes as besides JSON: `formats.MEDIA`, which loads Arrow and is for workers only.
+FORMS = (
+    "application/x-ndjson",
+    "text/csv",
+    "application/vnd.apache.arrow.stream",
+    "application/vnd.apache.parquet",
+    "application/vnd.msgpack",
+)
+_TIMES: dict[str, Any] = {"pattern": when.TIME_PATTERN}
+_WIDTHS: dict[str, Any] = {"pattern": when.WIDTH_PATTERN}
 _TIME = "nanoseconds since 1970, RFC 3339, or a date (its midnight UTC)"
-Start = Annotated[str, Query(description=f"first moment: {_TIME}", examples=["2025-11-20T14:30:00Z"])]
-End = Annotated[str | None, Query(description="first moment after the range; default now", examples=["2025-11-21"])]
+Start = Annotated[
+    str,
+    Query(description=f"first moment: {_TIME}", examples=["2025-11-20T14:30:00Z"], json_schema_extra=_TIMES),
+]
+End = Annotated[
+    str | None,
+    Query(description="first moment after the range; default now", examples=["2025-11-21"], json_schema_extra=_TIMES),
+]
 Limit = Annotated[int, Query(ge=1, le=MOST_ROWS, description="rows in a page")]
 Cursor = Annotated[str | None, Query(max_length=1000, description="next_cursor of the page before")]
 Known = Annotated[
@@ -56,11 +73,14 @@ Form = Annotated[
     Format | None, Query(description="json, ndjson, csv, arrow, parquet or msgpack; else by the Accept header")
 ]
 KindName = Annotated[Literal["trades", "quotes", "book"], Query(description="which rows")]
-Interval = Annotated[str | None, Query(description="bars of this width instead: 100ms, 37s, 5m, 1h, 1d")]
-Width = Annotated[str, Query(description="width of a bar: 100ms, 37s, 5m, 1h, 1d")]
+Interval = Annotated[
+    str | None, Query(description="bars of this width instead: 100ms, 37s, 5m, 1h, 1d", json_schema_extra=_WIDTHS)
+]
+Width = Annotated[str, Query(description="width of a bar: 100ms, 37s, 5m, 1h, 1d", json_schema_extra=_WIDTHS)]
 BasisName = Annotated[Literal["trades", "quotes"], Query(description="what bars are built from; quotes: the mid")]
 OneSymbol = Annotated[str, Query(description="a canonical symbol", examples=["BTCUSDT"])]
-Day = Annotated[str, InPath(description="a date, UTC or the venue's", examples=["2025-11-20"])]
+Day = Annotated[str, InPath(description="a date, UTC or the venue's", examples=["2025-11-20"],
+                                json_schema_extra={"pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"})]  # fmt: skip
 DayBasis = Annotated[
     Literal["utc", "trade_date"], Query(description="the day in UTC, or the venue's business date with its sessions")
 ]

@@ -7,12 +7,14 @@ a path as they are and as %2F.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from fastapi import FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from ticktape import __version__
@@ -30,7 +32,7 @@ from ticktape.serve.doors.alarms import AlarmsRest
 from ticktape.serve.doors.around import AroundRest
 from ticktape.serve.doors.desk import DeskDoor
 from ticktape.serve.doors.gate import Gate
-from ticktape.serve.doors.keys import KeysRest
+from ticktape.serve.doors.keys import KeyHistory, KeysAnswer, KeysRest, NewKey, Revoked, Rotation
 from ticktape.serve.doors.mcp import McpDoor
 from ticktape.serve.doors.parts import (
     MOST_SYMBOLS,
@@ -44,9 +46,10 @@ from ticktape.serve.doors.parts import (
     Symbols,
     allowed,
 )
-from ticktape.serve.doors.past import PastRest
+from ticktape.serve.doors.past import FORMS, PastRest, Statement
 from ticktape.serve.doors.pipeline import PipelineRest
 from ticktape.serve.doors.sse import Sse
+from ticktape.serve.keys import Created
 
 __all__ = ["PREFIX", "Needs", "Parts", "Rest", "Route", "build", "routes"]
 
@@ -180,47 +183,49 @@ class Route(NamedTuple):
     method: str
     path: str
     handler: Handler
-    answer: type[msgspec.Struct] | None
+    answer: type[msgspec.Struct] | None  # None: a stream of events
+    body: type[msgspec.Struct] | None = None
+    forms: tuple[str, ...] = ()  # media types besides JSON
 
 
 def routes(rest: Rest) -> list[Route]:
     """Return every route under /api/v1, the particular before the general."""
     return [
         Route("GET", "/ticks/realtime", rest.ticks, a.Ticks),
-        Route("GET", "/ticks/historical", rest.past.historical, a.Historical),
-        Route("GET", "/ticks/asof", rest.past.asof, a.AsofAnswer),
+        Route("GET", "/ticks/historical", rest.past.historical, a.Historical, forms=FORMS),
+        Route("GET", "/ticks/asof", rest.past.asof, a.AsofAnswer, forms=FORMS),
         Route("GET", "/quotes/latest/{symbol:path}", rest.latest_quote, a.LatestQuote),
         Route("GET", "/quotes/history/{symbol:path}", rest.quote_history, a.Quotes),
         Route("GET", "/quotes/stream", rest.sse.quotes, None),
         Route("GET", "/sse", rest.sse.events, None),
         Route("GET", "/ohlc/latest/{symbol:path}", rest.ohlc_latest, a.OhlcLatest),
         Route("GET", "/ohlc/{symbol:path}", rest.ohlc, a.Ohlc),
-        Route("GET", "/bars/{symbol:path}", rest.past.bars, a.BarsAnswer),
+        Route("GET", "/bars/{symbol:path}", rest.past.bars, a.BarsAnswer, forms=FORMS),
         Route("GET", "/estimate", rest.past.estimate, a.EstimateAnswer),
         Route("GET", "/completeness/{symbol:path}/{date}", rest.past.completeness, a.CompletenessAnswer),
-        Route("POST", "/sql", rest.past.sql, a.SqlAnswer),
+        Route("POST", "/sql", rest.past.sql, a.SqlAnswer, Statement, FORMS),
         Route("GET", "/gaps", rest.gaps, a.GapsAnswer),
-        Route("POST", "/gaps/fill", rest.fill_gaps, None),
+        Route("POST", "/gaps/fill", rest.fill_gaps, a.Done),
         Route("GET", "/status", rest.status, a.StatusAnswer),
         Route("GET", "/pipeline/stats", rest.pipeline.stats, a.PipelineStats),
         Route("GET", "/pipeline/health", rest.alarms.health, alarms.HealthAnswer),
         Route("GET", "/pipeline/feed-health", rest.alarms.feeds, alarms.FeedHealthAnswer),
         Route("GET", "/pipeline/alerts", rest.alarms.alerts, alarms.AlertsAnswer),
-        Route("POST", "/admin/pipeline/cleanup", rest.pipeline.cleanup, None),
+        Route("POST", "/admin/pipeline/cleanup", rest.pipeline.cleanup, a.Done),
         Route("GET", "/instruments", rest.instruments, a.Instruments),
         Route("GET", "/sources", rest.sources, a.SourcesAnswer),
-        Route("POST", "/sources/{name}/start", rest.start, None),
-        Route("POST", "/sources/{name}/stop", rest.stop, None),
-        Route("POST", "/sources/{name}/restart", rest.restart, None),
-        Route("POST", "/sources/{name}/symbols", rest.change_symbols, None),
+        Route("POST", "/sources/{name}/start", rest.start, a.Done),
+        Route("POST", "/sources/{name}/stop", rest.stop, a.Done),
+        Route("POST", "/sources/{name}/restart", rest.restart, a.Done),
+        Route("POST", "/sources/{name}/symbols", rest.change_symbols, a.Done, Change),
         Route("GET", "/sessions/{symbol:path}", rest.around.sessions, around.SessionsAnswer),
         Route("GET", "/pipeline/host", rest.around.host, around.HostAnswer),
-        Route("GET", "/keys", rest.keys.list, None),
+        Route("GET", "/keys", rest.keys.list, KeysAnswer),
         Route("GET", "/keys/self", rest.around.who, around.SelfAnswer),
-        Route("POST", "/keys", rest.keys.create, None),
-        Route("GET", "/keys/{prefix}/history", rest.keys.history, None),
-        Route("POST", "/keys/{prefix}/rotate", rest.keys.rotate, None),
-        Route("DELETE", "/keys/{prefix}", rest.keys.revoke, None),
+        Route("POST", "/keys", rest.keys.create, Created, NewKey),
+        Route("GET", "/keys/{prefix}/history", rest.keys.history, KeyHistory),
+        Route("POST", "/keys/{prefix}/rotate", rest.keys.rotate, Created, Rotation),
+        Route("DELETE", "/keys/{prefix}", rest.keys.revoke, Revoked),
     ]
 
 
@@ -233,7 +238,7 @@ def build(parts: Parts) -> FastAPI:
     for route in routes(rest):
         app.add_api_route(
             PREFIX + route.path, route.handler, methods=[route.method], response_class=Response,
-            summary=docs.summary(route.handler), **docs.described(route.path, route.answer),
+            summary=docs.summary(route.handler), **docs.described(route),
         )  # fmt: skip
         if route.path.startswith(FORMER):
             app.add_api_route(
@@ -249,7 +254,7 @@ def build(parts: Parts) -> FastAPI:
     app.add_api_route(
         "/desk/session", rest.around.exchange, methods=["POST"], response_class=Response, include_in_schema=False
     )
-    document = docs.openapi(app)
+    document = docs.openapi(app, routes(rest))
     app.add_api_route("/openapi.json", _constant(document, "application/json"), include_in_schema=False)
     app.add_api_route("/docs", _constant(docs.page(document), "text/html", docs.PAGE_CSP), include_in_schema=False)
     app.add_exception_handler(StarletteHTTPException, _on_http_error)
@@ -299,12 +304,25 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         raise error
     answer = errors.of_status(error.status_code, _request_id(request))
     answer.headers.update(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        answer.headers["Allow"] = ", ".join(_methods(request))
     return answer
+
+
+def _methods(request: Request) -> list[str]:
+    # The framework names those of one route; a path may have several, one a method. A path of its own, as
+    # /keys/self, is not what stands in another's braces.
+    path = request.scope["path"]
+    routes = [route for route in request.app.routes if isinstance(route, APIRoute) and route.path_regex.match(path)]
+    own = [route for route in routes if route.path == path]
+    return sorted({method for route in own or routes for method in route.methods or ()})
 
 
 async def _on_bad_request(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
+    if request.method not in _methods(request):
+        return await _on_http_error(request, StarletteHTTPException(HTTPStatus.METHOD_NOT_ALLOWED))
     problems: Sequence[Any] = error.errors()
     first = problems[0]
     where = ".".join(str(part) for part in first["loc"][1:]) or "request"

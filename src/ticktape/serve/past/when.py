@@ -21,6 +21,12 @@ _TIME = re.compile(
 )
 _WIDTH = re.compile(r"([1-9]\d{0,8})(ms|s|m|h|d)", re.ASCII)
 _UNITS = {"ms": 10**6, "s": SECOND_NS, "m": 60 * SECOND_NS, "h": 3600 * SECOND_NS, "d": 86_400 * SECOND_NS}
+# The same for the API's document: what does not look like this is refused; what does may be still.
+TIME_PATTERN = (
+    r"^([0-9]{1,19}|[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"([Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+ -][0-9]{2}:[0-9]{2}))?)$"
+)
+WIDTH_PATTERN = r"^[1-9][0-9]{0,8}(ms|s|m|h|d)$"
 MOST_WIDTH_NS = 366 * _UNITS["d"]
 HINT = "2025-11-20, 2025-11-20T14:30:00.5Z or nanoseconds since 1970"
 
