@@ -60,7 +60,8 @@ copy() {
     cp node_modules/htm/LICENSE "$lib/preact.LICENSE"
     cp node_modules/lightweight-charts/dist/lightweight-charts.standalone.production.mjs "$lib/lightweight-charts.js"
     cp node_modules/lightweight-charts/LICENSE "$lib/lightweight-charts.LICENSE"
-    cp node_modules/uplot/dist/uPlot.iife.min.js "$lib/uplot.js"
+    # Its small build is a script; the desk loads modules only.
+    { cat node_modules/uplot/dist/uPlot.iife.min.js && echo "export default uPlot;"; } >"$lib/uplot.js"
     cp node_modules/uplot/dist/uPlot.min.css "$lib/uplot.css"
     cp node_modules/uplot/LICENSE "$lib/uplot.LICENSE"
 }

@@ -44,8 +44,8 @@ function View() {
 
 function World() {
   const now = useWatched(board.status), played = useWatched(replaying);
-  if (played) return html`<span class="tag world replay">REPLAY</span>`;
   if (!now?.data) return null;
+  if (played) return html`<span class="tag world replay">REPLAY</span>${now.data.sample && html`<span class="tag world sample">SAMPLE</span>`}`;
   return now.data.sample ? html`<span class="tag world sample" title="Made by the simulator, not the market">SAMPLE</span>` : html`<span class="tag world live">LIVE</span>`;
 }
 
@@ -94,7 +94,7 @@ function Notes() {
 function Problems({ list }) {
   const [hidden, hide] = useState("");
   if (!list.length || hidden === list.join()) return null;
-  return html`<div class="banner iffy"><${Dot} kind="iffy" /><span class="grow">${list[0]}${list.length > 1 ? ` (and ${list.length - 1} more)` : ""}</span><a href=${href("overview")}>Overview</a><button class="bare small" aria-label="Hide" onClick=${() => hide(list.join())}>×</button></div>`;
+  return html`<div class="banner iffy"><${Dot} kind="iffy" /><span class="grow cut" title=${list.join("\n")}>${list[0]}${list.length > 1 ? ` (and ${list.length - 1} more)` : ""}</span><a href=${href("overview")}>Overview</a><button class="bare small" aria-label="Hide" onClick=${() => hide(list.join())}>×</button></div>`;
 }
 
 function Find() {
@@ -166,7 +166,7 @@ function App() {
   useWatched(zone);
   useEffect(() => { if (!signed) return undefined; board.follow(); return board.forget; }, [signed?.key]);
   if (!signed) return html`<${Door} /><${Toasts} />`;
-  return html`<div class="shell"><div class="brand"><a href="#/overview" aria-label="ticktape, Overview"><img src="/desk/icon.svg" alt="" /></a></div><${Top} />${!wall && html`<${Rail} />`}<${Notes} /><main class="main" id="main"><${View} /></main></div>
+  return html`<div class="shell"><div class="brand"><a href="#/overview" aria-label="ticktape, Overview"><img src="/desk/icon.svg" alt="" /></a></div><${Top} />${!wall && html`<${Rail} />`}<${Notes} /><main class="page" id="main"><${View} /></main></div>
     ${dialog === "find" && html`<${Find} />`}${dialog === "help" && html`<${Help} />`}<${Toasts} />`;
 }
 

@@ -148,6 +148,14 @@ export class Chart {
     }
     this.legend();
   }
+  /** Let the newest trade move the forming candle until the server's own bar, a moment later, replaces it. */
+  touch(price, ns, width) {
+    const time = this.order.at(-1), bar = this.bars.get(time), at = ns / 1e9;
+    if (!bar || bar.closed || at < time || at >= time + width || price === bar.close) return;
+    this.bars.set(time, { ...bar, close: price, high: Math.max(bar.high, price), low: Math.min(bar.low, price) });
+    this.candles.update(this.candle(time));
+    this.legend();
+  }
   /** What was traded since the session began, without the bar at `end`. */
   sumsBefore(end) {
     let sum = 0, size = 0;

@@ -106,11 +106,17 @@ function Plot({ feed, about, timeframe, query }) {
       mine.instrument(about?.tick_size);
       see(told.length > 0);
       mine.reset(told);
-      stop = feed.onBar((bar) => { see(true); waiting.set(bar.start, bar); late.touch(); });
+      const stops = [feed.onBar((bar) => { see(true); waiting.set(bar.start, bar); late.touch(); }), feed.onChange(() => late.touch())];
+      stop = () => stops.forEach((each) => each());
       shade(mine, symbol, about, () => over);
     };
     const waiting = new Map(); // the newest of each bar; drawn with the next frame
-    const late = painter(() => { for (const bar of waiting.values()) mine?.update(bar); waiting.clear(); });
+    const late = painter(() => {
+      for (const bar of waiting.values()) mine?.update(bar);
+      waiting.clear();
+      const trade = feed.prints.at(-1);
+      if (trade) mine?.touch(trade.price, trade.ts_event, secondsOf[timeframe]);
+    });
     let stop = () => {};
     load().catch((failed) => { if (!over) fail(failed); });
     const look = new MutationObserver(() => mine?.restyle());

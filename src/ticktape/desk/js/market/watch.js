@@ -3,6 +3,7 @@ import * as board from "../board.js";
 import { html, painter, put, useEffect, useRef, useWatched } from "../core.js";
 import { decimals, number } from "../format.js";
 import { href } from "../route.js";
+import { replaying } from "./playing.js";
 
 const HIGH = 46, STALE_MS = 15_000;
 
@@ -93,6 +94,6 @@ export function Watch({ current, timeframe }) {
     mine.touch();
     return () => { mine.stop(); stop(); clearInterval(slow); place.removeEventListener("scroll", mine.touch); };
   }, [all, current, timeframe]);
-  return html`<nav class="panel watch" aria-label="Watchlist"><header><h2>Watchlist</h2><span class="quiet right">${number(all.length)}</span></header>
+  return html`<nav class="panel watch" aria-label="Watchlist"><header><h2>Watchlist</h2><span class="quiet right">${useWatched(replaying) ? "live, not replayed" : number(all.length)}</span></header>
     <div class="watch-list" ref=${box}><div></div></div></nav>`;
 }
