@@ -34,6 +34,7 @@ from ticktape.lake.history import Lake, Snapshot
 from ticktape.lake.notes import TICK_TABLES, Note, Noted, With
 from ticktape.lake.rows import partition_of
 from ticktape.lake.schema import TABLES
+from ticktape.model.bars import BarFlag
 from ticktape.model.records import Channel, Ints, Kind, Records
 from ticktape.model.sessions import DAY_NS, MINUTE_NS
 from ticktape.tape.reader import Reader
@@ -134,7 +135,8 @@ def with_bars(snapshot: Snapshot, sample: Sample, records: Records) -> Compared 
     made = bars_of(records[records["kind"] != Kind.AGG_TRADE], MINUTE_NS)
     if not len(made):  # an instrument without trades has the bars of its aggregated ones
         made = bars_of(records[records["kind"] == Kind.AGG_TRADE], MINUTE_NS)
-    return compare_bars(kept.bars, made)
+    own = kept.bars[kept.bars["flags"] & BarFlag.KLINES == 0]  # the venue's stand where no tick made one
+    return compare_bars(own, made)
 
 
 def question_of(sample: Sample, records: Records) -> Question | None:

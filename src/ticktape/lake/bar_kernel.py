@@ -20,7 +20,7 @@ LEFT_OUT = int(Flag.NON_POSITIVE | Flag.CROSSED | Flag.SPIKE)
 RESTATED, CLOSED = 1 << 16, 1 << 17  # flags of a stored part: replaces those before it; its minute was over
 _BACKFILLED = int(Flag.BACKFILLED)
 _B_FILLED, _B_LATE = int(BarFlag.FILLED), int(BarFlag.LATE)
-_KEPT = int(BarFlag.GAP | BarFlag.FILLED | BarFlag.LATE | BarFlag.CORRECTED | BarFlag.PARTIAL)
+_KEPT = int(BarFlag.GAP | BarFlag.FILLED | BarFlag.LATE | BarFlag.CORRECTED | BarFlag.PARTIAL | BarFlag.KLINES)
 
 
 @kernel

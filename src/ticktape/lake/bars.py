@@ -5,6 +5,8 @@ a minute add up in any order (128-bit sums; open and close by venue time and id)
 a late trade and a backfill are each one more row, and a reader that takes the parts before tape position P and the
 ticks from P on has the exact bar, each tick once. A correction is no sum: the minute is built anew from its trades
 and stored as a part that replaces those before it. Compaction merges the parts of closed days.
+
+A minute may also come from the venue's own bars (`KLINES`, see lake/klines.py).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from ticktape.model.records import Flag, Ints, Kind
 
 MINUTE_NS = 60 * 10**9
 AGG = 2  # basis of parts built from aggregated trades: used where an instrument has no trades
+KLINES = 3  # basis of the venue's own minutes: used where no tick made one
 _FIELDS = (
     "open_ts", "open_id", "close_ts", "close_id", "open", "high", "low", "close",
     "volume_high", "volume_low", "notional_high", "notional_low", "count",

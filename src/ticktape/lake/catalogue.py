@@ -142,8 +142,10 @@ class Catalogue:
             raise Busy(f"{self.folder} is at version {handle.version()}, {expected} was expected", hint=HINT)
         now_ms = self._clock.wall_ns() // 1_000_000
         moves = position is not None
-        actions: list[AddAction | RemoveAction] = [_add(file, self.table, now_ms, changes=moves) for file in added]
-        actions += [_remove(file, self.table, now_ms, changes=not added) for file in removed]
+        gone = list(removed)
+        new = moves or not gone  # else the same rows in other files
+        actions: list[AddAction | RemoveAction] = [_add(file, self.table, now_ms, changes=new) for file in added]
+        actions += [_remove(file, self.table, now_ms, changes=not added) for file in gone]
         transactions = [Transaction(APP, position, now_ms), Transaction(MARK, mark, now_ms)] if moves else None
         try:
             handle.create_write_transaction(

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from ticktape.clock import Clock, SystemClock
 from ticktape.errors import Damaged, TooCostly
-from ticktape.lake import bars
+from ticktape.lake import bars, klines
 from ticktape.lake.catalogue import Catalogue, Entry, Version
 from ticktape.lake.files import bounds_of, stored
 from ticktape.lake.pages import (
@@ -26,6 +27,7 @@ from ticktape.lake.pages import (
     Limits,
     Missing,
     Page,
+    bars_answer,
     complete,
     cursor_after,
     known,
@@ -169,23 +171,29 @@ class Snapshot:
         """Return bars of any width that start in [start_ns, end_ns).
 
         From stored minutes where the width is a whole number of them, else (or with `raw`, or as known at a time)
-        from ticks. An instrument without trades answers with its aggregated trades.
+        from ticks. An instrument without trades answers with its aggregated trades. Minutes that no tick made come
+        from the venue's own bars, where those were fetched (before `known_at_ns`); `raw` leaves them out.
         """
         if width_ns <= 0:
             raise TooCostly(f"a bar of {width_ns} ns is none", hint="interval=1m")
         start = -(-start_ns // width_ns) * width_ns
         end = -(-end_ns // width_ns) * width_ns  # a bar that starts before the end has ticks after it
         if raw or known_at_ns is not None or width_ns % bars.MINUTE_NS:
-            return self._from_ticks(instruments, start, end, width_ns, basis, tape, known_at_ns, limits)
+            theirs = known_at_ns is not None and basis == Basis.TRADES and width_ns % bars.MINUTE_NS == 0
+            return self._from_ticks(
+                instruments, start, end, width_ns, basis, tape, known_at_ns, limits, klines_too=theirs
+            )  # fmt: skip
         return self._from_minutes(instruments, start, end, width_ns, basis, tape, limits)
 
     def _from_ticks(
         self, instruments: Sequence[int] | None, start: int, end: int, width: int, basis: Basis, tape: Tape | None,
-        known_at_ns: int | None, limits: Limits,
+        known_at_ns: int | None, limits: Limits, *, klines_too: bool,
     ) -> BarsAnswer:  # fmt: skip
         name = "quotes" if basis == Basis.QUOTES else "trades"
         table, missing = TABLES[name], list[Missing]()
-        builders = {b: bars.Builder(width) for b in _bases(basis)}
+        foreign = self._klines(instruments, start, end, known_at_ns, limits, missing) if klines_too else None
+        step = width if foreign is None else bars.MINUTE_NS
+        builders = {b: bars.Builder(step) for b in _bases(basis)}
         wanted = Wanted(_ids(instruments), start, end, tape.end if tape else EVER)
         names = list(_QUOTE_TICKS if name == "quotes" else _TRADE_TICKS)
         names += ["ts_recv"] if known_at_ns is not None else []
@@ -202,7 +210,29 @@ class Snapshot:
                 builder.add(bars.ticks_of(fields, each))
         found = [(b, builder.built()) for b, builder in builders.items()]
         keys = np.concatenate([built.instrument.astype(np.int64) * 4 + b for b, built in found])
-        return _answer(keys, np.concatenate([built.bars for _, built in found]), width, missing)
+        made = np.concatenate([built.bars for _, built in found])
+        if foreign is None:
+            return bars_answer(keys, made, width, missing)
+        more, minutes = bars.merged(klines.apart(foreign, None, [(keys, made)]))
+        return bars_answer(
+            np.concatenate([keys, more]), np.concatenate([made, minutes]), width, missing, klines.until(foreign)
+        )  # fmt: skip
+
+    def _klines(
+        self, instruments: Sequence[int] | None, start: int, end: int, known_at_ns: int | None, limits: Limits,
+        missing: list[Missing],
+    ) -> dict[str, Any] | None:  # fmt: skip
+        """Return the venue's minutes of a range that were fetched before a time, as rows of `bars`; None for none."""
+        wanted, found = Wanted(_ids(instruments), start, end), list[dict[str, Any]]()
+        table = TABLES["bars"]
+        for _, rows in self._together(table, wanted, list(table.names()), None, limits, missing):
+            columns = columns_of(rows)
+            mine = klines.among(columns)
+            if known_at_ns is not None:
+                mine &= klines.known_before(columns, known_at_ns)
+            if mine.any():
+                found.append(_chosen(columns, mine))
+        return {name: np.concatenate([part[name] for part in found]) for name in table.names()} if found else None
 
     def _need_positions(self, wanted: Wanted) -> bool:
         """Say whether some trade has no id of its own, or was corrected: then the place on the tape decides."""
@@ -228,17 +258,24 @@ class Snapshot:
         if tape is not None:
             fresh = self._fresh(wanted, basis, tape)
             if fresh is None:  # what was corrected may stand in the lake: only its ticks can tell
-                return self._from_ticks(instruments, start, end, width, basis, tape, None, limits)
+                return self._from_ticks(
+                    instruments, start, end, width, basis, tape, None, limits, klines_too=basis == Basis.TRADES
+                )  # fmt: skip
             parts.append(fresh)
+        made, until = list(parts), klines.NEVER
         for _, rows in self._together(table, wanted, list(table.names()), None, limits, missing):
             columns = columns_of(rows)
             mine = np.isin(columns["basis"], _bases(basis))
             if not mine.all():
-                columns = {key: values[mine] for key, values in columns.items()}
+                theirs = _chosen(columns, klines.among(columns))
+                columns = _chosen(columns, mine)
+                if basis == Basis.TRADES:
+                    until = max(until, klines.until(theirs))
+                    parts.append(bars.bars_of(klines.apart(theirs, columns, made), width))
             parts.append(bars.bars_of(columns, width))
         keys = np.concatenate([np.zeros(0, dtype=np.int64), *(k for k, _ in parts)])
         found = np.concatenate([np.zeros(0, dtype=BAR), *(m for _, m in parts)])
-        return _answer(keys, found, width, missing)
+        return bars_answer(keys, found, width, missing, until)
 
     def _fresh(self, wanted: Wanted, basis: Basis, tape: Tape) -> tuple[Ints, Bars] | None:
         """Return the minutes of what the tape has from the bars' position on; None when a trade was corrected there."""
@@ -259,12 +296,5 @@ def _bases(basis: Basis) -> tuple[int, ...]:
     return (int(basis),) if basis == Basis.QUOTES else (int(Basis.TRADES), bars.AGG)
 
 
-def _answer(keys: Ints, found: Bars, width: int, missing: list[Missing]) -> BarsAnswer:
-    """Merge bars of one instrument that share a start; trades win over aggregated trades."""
-    if not bars.in_order(keys, found["start"]):
-        order = np.lexsort((found["start"], keys))
-        keys, found = keys[order], found[order]
-    keys, found = bars.widened(keys, found, width)
-    who, basis = keys // 4, keys % 4
-    extra = (basis == bars.AGG) & np.isin(who, np.unique(who[basis == Basis.TRADES]))
-    return BarsAnswer(who[~extra], found[~extra], missing)
+def _chosen(columns: dict[str, Any], mine: Any) -> dict[str, Any]:
+    return {name: values[mine] for name, values in columns.items()}

@@ -26,9 +26,9 @@ from ticktape.lake.arrow import mask_of
 from ticktape.lake.catalogue import Entry, Version
 from ticktape.lake.history import Snapshot
 from ticktape.lake.scan import OnDamage, Wanted, columns_of, partitions, pruned
-from ticktape.lake.schema import TABLES
+from ticktape.lake.schema import BEYOND, TABLES
 
-FIRST = 50_000_000_000_000  # position of the first note; a tape there would be 3 PB long
+FIRST = BEYOND  # position of the first note
 TICK_TABLES = ("trades", "quotes", "book")
 _NUMBERS = ("position", "ts_event", "ts_recv", "instrument_id", "kind", "side", "a", "b", "c", "d")
 

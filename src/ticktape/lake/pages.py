@@ -1,4 +1,4 @@
-"""Pages of rows: what an answer consists of, how lake and tape are put together, where the next page begins."""
+"""Pages: what an answer consists of, how lake and tape are put together, where the next page begins."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from ticktape.errors import Damaged
+from ticktape.lake import bars, klines
 from ticktape.lake.arrow import empty_table, indices_of, mask_of, numpy_of
 from ticktape.lake.catalogue import Entry
 from ticktape.lake.rows import partition_of
 from ticktape.lake.schema import TABLES, Table, arrow_schema
-from ticktape.model.bars import Bars
+from ticktape.model.bars import Bars, Basis
 from ticktape.model.records import Ints
 
 SORTED_BY = ("instrument_id", "ts_event", "position")
@@ -74,6 +75,7 @@ class BarsAnswer(NamedTuple):
     instrument_id: Ints
     bars: Bars
     missing: list[Missing]
+    until: int  # the end of the newest minute of the venue's own among what was read; see lake/klines.py
 
 
 def missing_of(table: str, entry: Entry, error: Damaged) -> Missing:
@@ -148,3 +150,25 @@ def _of(partition: str, taken: list[pa.Table], last: pa.Table) -> str:
         return partition
     unit = TABLES["trades"] if len(partition) > 7 else TABLES["bars"]
     return partition_of(unit, int(last.column("ts_event")[-1].as_py()))
+
+
+def bars_answer(keys: Ints, found: Bars, width: int, missing: list[Missing], until: int = klines.NEVER) -> BarsAnswer:
+    """Return bars of `width`, those of one instrument that share a start merged; trades win over aggregated trades.
+
+    The venue's minutes among them are those that no tick made: they only add to what those beside them made.
+    """
+    keys, found = _widened(keys, found, width)
+    who, basis = keys // 4, keys % 4
+    extra = (basis == bars.AGG) & np.isin(who, np.unique(who[basis == Basis.TRADES]))
+    who, found = who[~extra], found[~extra]
+    if (basis == bars.KLINES).any():
+        keys, found = _widened(who * 4, found, width)
+        who = keys // 4
+    return BarsAnswer(who, found, missing, until)
+
+
+def _widened(keys: Ints, found: Bars, width: int) -> tuple[Ints, Bars]:
+    if not bars.in_order(keys, found["start"]):
+        order = np.lexsort((found["start"], keys))
+        keys, found = keys[order], found[order]
+    return bars.widened(keys, found, width)

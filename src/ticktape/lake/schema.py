@@ -21,6 +21,7 @@ from ticktape.model.records import Kind
 
 APP = "ticktape"  # whose transaction a commit carries; its version is the tape position up to which rows are in
 MARK = "ticktape.mark"  # and the checksum of the last records before it
+BEYOND = 50_000_000_000_000  # positions from here on are of rows that came from no tape: one there would be 3 PB long
 
 DELTA, SPLIT, PLAIN, DICTIONARY = "DELTA_BINARY_PACKED", "BYTE_STREAM_SPLIT", "PLAIN", "RLE_DICTIONARY"
 BY_LOOK = "DICTIONARY or BYTE_STREAM_SPLIT"  # by how often values repeat: decided for each file

@@ -41,6 +41,7 @@ class BarFlag(IntFlag):
     LATE = 4  # revised by a trade that came after it closed
     CORRECTED = 8  # revised by a correction or cancel
     PARTIAL = 16  # recording began inside its window
+    KLINES = 32  # some of it is the venue's own bars: nobody recorded the ticks
 
 
 BAR = np.dtype(

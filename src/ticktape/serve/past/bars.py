@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from ticktape.lake.history import Missing
+from ticktape.lake.klines import NEVER
 from ticktape.model.bars import BAR, BarFlag, Bars, Basis
 from ticktape.model.gaps import Gap
 from ticktape.model.instruments import Instrument
@@ -22,6 +23,7 @@ from ticktape.serve.past.view import View
 
 NOTHING = msgspec.Raw(b"null")
 HOUR_NS = 3600 * 10**9
+VENUE = "venue klines"  # where bars come from that no tick of ours made
 _NAMES = ("start", "open", "high", "low", "close", "volume", "vwap", "count", "open_ts", "close_ts", "closed")
 
 
@@ -30,6 +32,7 @@ class Part(NamedTuple):
 
     fact: Fact
     bars: Bars
+    until: int  # venue time up to which they are closed
 
 
 def answer_bars(ask: AskBars, view: View) -> tuple[Reply, bytes]:
@@ -43,16 +46,18 @@ def answer_bars(ask: AskBars, view: View) -> tuple[Reply, bytes]:
     empty = [fact for fact in ask.facts if not counts.get(fact.instrument.id)] if first_and_last else []
     facts = about.facts(start, end, empty, missing, last=mark is None)
     flagged = [(part, _gap_flags(part, ask, about)) for part in parts]
+    flags = _flags(flagged)
+    sources = {about.source(n) for fact in ask.facts for n in fact.sources}
     rest: dict[str, Any] = {
         **facts,
         "positions": a.Positions(None, None),
-        "source": sorted({about.source(n) for fact in ask.facts for n in fact.sources}),
-        "flags": list(encode.bar_flag_names(_flags(flagged))),
+        "source": sorted(sources | ({VENUE} if flags & BarFlag.KLINES else set())),
+        "flags": list(encode.bar_flag_names(flags)),
         "symbols": [_symbol(fact, counts) for fact in ask.facts],
         "next_cursor": cursors.encode(mark, ask.binding) if mark else None,
     }
     rows = [text for part, gaps in flagged for text in _texts(ask, part, basis, gaps)]
-    answer = _one(ask, rest, basis) if ask.one else a.Historical(
+    answer = _one(ask, rest, basis, parts) if ask.one else a.Historical(
         **rest, kind="bars", interval=ask.interval, ticks=NOTHING, bars=NOTHING
     )  # fmt: skip
 
@@ -65,11 +70,11 @@ def answer_bars(ask: AskBars, view: View) -> tuple[Reply, bytes]:
     return formats.reply_of(answer, "bars", lambda: rows, table, ask.format, ask.allowance.answer_mb << 20)
 
 
-def _one(ask: AskBars, rest: dict[str, Any], basis: Basis) -> a.BarsAnswer:
+def _one(ask: AskBars, rest: dict[str, Any], basis: Basis, parts: list[Part]) -> a.BarsAnswer:
     fact = ask.facts[0]
     return a.BarsAnswer(
         **rest, symbol=fact.instrument.symbol, instrument_id=fact.instrument.id, interval=ask.interval,
-        basis=basis.name.lower(), watermark=_watermark(ask, fact), bars=NOTHING,
+        basis=basis.name.lower(), watermark=max([_watermark(ask, fact), *(part.until for part in parts)]), bars=NOTHING,
     )  # fmt: skip
 
 
@@ -86,8 +91,8 @@ def _page(ask: AskBars, view: View, basis: Basis) -> tuple[list[Part], Mark | No
         if mark is not None and who < mark.instrument_id:
             continue
         begin = mark.ts_event if mark is not None and who == mark.instrument_id else ask.start_ns
-        bars = _read(ask, view, basis, who, begin, room + 1, missing)
-        parts.append(Part(fact, bars[:room]))
+        bars, until = _read(ask, view, basis, who, begin, room + 1, missing)
+        parts.append(Part(fact, bars[:room], max(_watermark(ask, fact), until)))
         if len(bars) > room:
             ended = Mark(
                 start_ns=ask.start_ns, end_ns=ask.end_ns, before=view.tape.end, instrument_id=who,
@@ -100,8 +105,12 @@ def _page(ask: AskBars, view: View, basis: Basis) -> tuple[list[Part], Mark | No
 
 def _read(
     ask: AskBars, view: View, basis: Basis, who: int, begin: int, wanted: int, missing: list[Missing]
-) -> Bars:  # fmt: skip
-    """Return the first `wanted` bars that start in [begin, end), reading no more of the range than that takes."""
+) -> tuple[Bars, int]:  # fmt: skip
+    """Return the first `wanted` bars that start in [begin, end), and up to when the venue's own among them go.
+
+    Reads no more of the range than that takes.
+    """
+    venue = NEVER
     width, at, found, count = ask.width_ns, -(-begin // ask.width_ns) * ask.width_ns, list[Bars](), 0
     step = max(wanted * width, 24 * HOUR_NS) // width * width or width
     while at < ask.end_ns and count < wanted:
@@ -113,8 +122,9 @@ def _read(
         missing += [piece for piece in part.missing if piece not in missing]
         found.append(part.bars)
         count += len(part.bars)
+        venue = max(venue, part.until)
         at, step = until, step * 4  # a quiet instrument: further at once
-    return np.concatenate([np.zeros(0, dtype=BAR), *found])[:wanted]
+    return np.concatenate([np.zeros(0, dtype=BAR), *found])[:wanted], venue
 
 
 # -- saying ------------------------------------------------------------------------------------------
@@ -162,7 +172,7 @@ def _symbol(fact: Fact, counts: dict[int, int]) -> a.SymbolPart:
 
 def _texts(ask: AskBars, part: Part, basis: Basis, gaps: list[int]) -> list[str]:
     instrument = part.fact.instrument
-    rows = encode.bar_rows(part.bars, ask.width_ns, basis, instrument, _watermark(ask, part.fact), gaps)
+    rows = encode.bar_rows(part.bars, ask.width_ns, basis, instrument, part.until, gaps)
     if ask.one:
         return list(rows)
     named = f'{{"instrument_id":{instrument.id},"symbol":{msgspec.json.encode(instrument.symbol).decode()},'

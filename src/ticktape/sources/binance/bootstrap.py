@@ -94,7 +94,7 @@ class BootstrapSource:
             raise Misconfigured(error.message) from None
         holes: list[Hole] = []
         async with self._rest() as rest:
-            for symbol in self._symbols:
+            for symbol in self._symbols if self.settings.span_s > 0 else ():  # a span of 0 only enrols
                 holes += await self._holes(rest, symbol)
         if self._found is not None:
             self._found(sum(hole.last_id - hole.first_id + 1 for hole in holes))
