@@ -18,6 +18,7 @@ from ticktape.record.runner import Backoff
 from ticktape.record.watchdog import Patience
 from ticktape.simulate.binance import (
     BinanceVenue,
+    Burst,
     Corrupt,
     Disconnect,
     Drop,
@@ -248,6 +249,19 @@ async def test_r17_everything_at_once_ends_exactly_once(tmp_path: Path) -> None:
         await until(lambda: run.pump.connects == 3)
         await run.trade_on(20)
         await run.complete()
+
+
+async def test_r28_a_burst_of_forty_times_the_rate_loses_nothing_and_opens_no_gap(tmp_path: Path) -> None:
+    async with recording(tmp_path, channels=("trade", "bookTicker")) as run:
+        before = len(run.trades("BTCUSDT"))
+        run.venue.order(Burst(factor=40.0, seconds=3.0))
+        await until(lambda: len(run.trades("BTCUSDT")) > before + 10_000, 40)
+        run.venue.clear()
+        await run.trade_on(100)
+        await run.complete()
+        assert run.pump.connects == 1
+        assert run.pump.shed == 0
+        assert not len(run.all[run.all["kind"] == Kind.GAP])
 
 
 async def test_r20_a_reset_of_the_venues_ids_costs_no_trade_and_declares_no_million(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_a_dump_of_the_store_contains_no_usable_key(tmp_path: Path) -> None:
     store.close()
 
 
-def test_another_pepper_makes_every_key_worthless(tmp_path: Path) -> None:
+def test_x01_another_pepper_makes_every_key_worthless(tmp_path: Path) -> None:
     store = KeyStore(tmp_path)
     key = store.create("k", ["realtime"]).key
     store.close()

@@ -12,7 +12,7 @@ from ticktape.serve.limits import Buckets, Limits, TooMany
 
 
 @given(st.lists(st.integers(0, 400_000_000), max_size=300))
-def test_no_more_than_the_burst_and_the_rate_ever_pass(pauses: list[int]) -> None:
+def test_x06_no_more_than_the_burst_and_the_rate_ever_pass(pauses: list[int]) -> None:
     clock = ManualClock(0)
     buckets, per_s, burst, passed = Buckets(clock), 10.0, 5.0, 0
     for pause in pauses:
@@ -31,7 +31,7 @@ def test_after_the_wait_it_says_there_is_one_token() -> None:
     assert buckets.take("other", 4.0, 2.0) == 0.0
 
 
-def test_memory_is_bounded_however_many_ask() -> None:
+def test_x06_memory_is_bounded_however_many_ask() -> None:
     buckets = Buckets(ManualClock(0), most=100)
     for n in range(10_000):
         buckets.take(f"10.0.{n >> 8}.{n & 255}", 1.0, 1.0)

@@ -289,7 +289,7 @@ async def test_a_key_may_have_only_so_many_requests_under_way(house: House, monk
 
 
 @pytest.mark.asyncio
-async def test_a_key_revoked_by_another_process_is_refused_at_once(house: House) -> None:
+async def test_x04_a_key_revoked_by_another_process_is_refused_at_once(house: House) -> None:
     made = house.keys.create("phone", ["realtime"])
     async with serving(house, made.key) as client:
         await until(lambda: client.get("/api/v1/status"), 200)
@@ -301,7 +301,7 @@ async def test_a_key_revoked_by_another_process_is_refused_at_once(house: House)
 
 
 @pytest.mark.asyncio
-async def test_asking_too_often_is_429_and_says_when_to_come_back(house: House) -> None:
+async def test_x06_asking_too_often_is_429_and_says_when_to_come_back(house: House) -> None:
     async with serving(house, house.key(per_s=4)) as client:
         answers = [await client.get("/api/v1/nothing") for _ in range(5)]
         assert [answer.status_code for answer in answers] == [404] * 4 + [429]
