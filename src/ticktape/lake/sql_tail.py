@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
 from ticktape.lake import bars
@@ -73,8 +72,8 @@ def _bars(tape: Tape, position: int, wanted: Wanted, upto: int) -> pa.Table | No
 
 def _named(name: str, rows: pa.Table, partitions: list[str]) -> pa.Table:
     schema = arrow_schema(name, partition=True)
-    columns = [*rows.select(schema.names[:-1]).columns, pa.array(partitions, pa.string())]
-    return pa.Table.from_arrays(columns, schema=schema)
+    columns = [*(rows.column(c) for c in schema.names[:-1]), pa.array(partitions, pa.string())]
+    return pa.table(columns, schema=schema)
 
 
 def _nothing(name: str) -> pa.Table:

@@ -102,6 +102,11 @@ class Queries:
             quotes=encode.json_array(encode.quote_rows(*found, instrument, self._from.names(found.records))),
         )
 
+    def listed(self) -> list[Instrument]:
+        """Return every instrument as it is listed, by id."""
+        self._directory.refresh()
+        return self._directory.all()
+
     def calendar_of(self, symbol: str) -> str:
         """Return the name of the calendar that a symbol trades by. Raises BadSymbol."""
         return self._directory.by_symbol(symbol).calendar

@@ -8,6 +8,7 @@ from lake_support import NOON, World, market, trades
 from ticktape.errors import BadInput, TooCostly
 from ticktape.lake.schema import TABLES
 from ticktape.lake.sql import SqlLimits, query
+from ticktape.tape.reader import Reader
 
 
 @pytest.fixture
@@ -19,6 +20,12 @@ def filled(world: World) -> World:
     world.append(market(100, seed=9))
     world.flush()
     return world
+
+
+def tape_of(world: World) -> Reader:
+    """Return the tape as it is now."""
+    world.reader.refresh()
+    return world.reader
 
 
 def test_it_counts_live_rows_only_and_takes_parameters(filled: World) -> None:
@@ -43,6 +50,43 @@ def test_joins_and_windows_work(filled: World) -> None:
         " ON t.instrument_id = q.instrument_id AND t.ts_event >= q.ts_event LIMIT 5"
     )
     assert query(filled.snapshot(), sql).rows.num_rows == 5
+
+
+def test_what_is_not_flushed_yet_stands_beside_what_is(filled: World) -> None:
+    filled.append(market(300, seed=11))  # on the tape only
+    for name in ("trades", "quotes", "book", "gaps", "quality"):
+        positions = set(filled.on_tape(*TABLES[name].kinds)[0].tolist())
+        found = query(filled.snapshot(), f"SELECT position FROM {name}", tape=tape_of(filled)).rows.to_pylist()
+        assert sorted(row["position"] for row in found) == sorted(positions), name
+    lake = query(filled.snapshot(), "SELECT count(*) AS n FROM trades")
+    both = query(filled.snapshot(), "SELECT count(*) AS n, count(DISTINCT date) AS d FROM trades", tape=tape_of(filled))
+    assert both.rows.to_pylist()[0]["n"] > lake.rows.to_pylist()[0]["n"]
+    assert (both.unflushed, both.upto) == ([], tape_of(filled).end)
+    assert both.rows.to_pylist()[0]["d"] == 1
+
+
+BARS = (
+    "SELECT instrument_id, basis, ts_event, min(low) AS low, max(high) AS high, sum(count) AS n,"
+    " sum(volume_low) AS volume FROM bars GROUP BY ALL ORDER BY ALL"
+)
+
+
+def test_bars_of_what_is_not_flushed_are_those_that_a_flush_writes(filled: World) -> None:
+    filled.append(market(300, seed=11))
+    before = query(filled.snapshot(), BARS, tape=tape_of(filled)).rows.to_pylist()
+    filled.flush()
+    assert query(filled.snapshot(), BARS, tape=tape_of(filled)).rows.to_pylist() == before
+    assert query(filled.snapshot(), BARS).rows.to_pylist() == before
+
+
+def test_of_a_long_tail_the_first_part_is_read_and_the_rest_declared(filled: World) -> None:
+    start = filled.snapshot().position("trades")
+    filled.append(market(300, seed=11))
+    reader = tape_of(filled)
+    answer = query(filled.snapshot(), "SELECT max(position) AS p FROM trades", limits=SqlLimits(tail=100), tape=reader)
+    assert start <= answer.rows.to_pylist()[0]["p"] < start + 100 == answer.upto
+    rest = f"{reader.end - start - 100} records of the tape from position {start + 100} on"
+    assert answer.unflushed == [f"trades: {rest} are not flushed yet"]
 
 
 CORPUS = [
@@ -88,6 +132,8 @@ CORPUS = [
 def test_x11_whatever_reaches_beyond_the_lake_is_refused(filled: World, sql: str) -> None:
     with pytest.raises(BadInput):
         query(filled.snapshot(), sql.format(lake=filled.lake))
+    with pytest.raises(BadInput):
+        query(filled.snapshot(), sql.format(lake=filled.lake), tape=tape_of(filled))
 
 
 def test_r32_a_runaway_is_cut_by_time_and_by_memory(filled: World) -> None:

@@ -26,6 +26,11 @@ ROUTES = rest.routes(rest.Rest(None))  # type: ignore[arg-type]
 # What cannot be said in a schema (a range that ends before it starts, a cursor of another question, a statement that
 # is not SQL, a key that does not exist) is refused with 422 or 404 although its form is right.
 CONFIG = """
+# Scenarios list the keys and would end the one that they ask with.
+[[operations]]
+include-path-regex = "/keys/.prefix."
+phases = { stateful = { enabled = false } }
+
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", "404", "422"]
 

@@ -106,6 +106,7 @@ class AskSql(Ask, frozen=True, kw_only=True, tag="sql"):
     query: str
     limit: int
     format: Format
+    instruments: list[Instrument] = []
 
 
 class AskOlder(Ask, frozen=True, kw_only=True, tag="older"):

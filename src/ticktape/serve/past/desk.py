@@ -142,7 +142,7 @@ class Desk:
         common["allowance"] = msgspec.structs.replace(
             self._allowance, seconds=min(self._allowance.seconds, MOST_SQL_SECONDS)
         )  # fmt: skip
-        ask = asks.AskSql(**common, query=query, limit=limit, format=form)
+        ask = asks.AskSql(**common, query=query, limit=limit, format=form, instruments=queries.listed())
         return await self._pool.ask(key.prefix, ask)
 
 
