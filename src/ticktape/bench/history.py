@@ -14,7 +14,7 @@ from ticktape.bench.lakes import DAY_NS, FIRST_DAY_NS, MINUTES, many_year, shape
 from ticktape.bench.place import Place
 from ticktape.bench.result import Measured, Wrong, of_latencies, of_runs
 from ticktape.lake.asof import asof as join
-from ticktape.lake.certificate import Series, Subject, certify
+from ticktape.lake.certificate import Series, Subject, certify_days
 from ticktape.lake.certificate_day import DaySummary, summary_of
 from ticktape.lake.history import BarsAnswer, Lake, Limits, Snapshot
 from ticktape.model.bars import TIMEFRAMES
@@ -161,7 +161,7 @@ def gaps(place: Place) -> Measured:
         summaries = [decoder.decode(row) for row in rows]
         one = Series(channel=Channel.TRADE, completeness=Completeness.SEQUENCE, summaries=summaries, has_history=True)
         subject = Subject(instrument_id=who, symbol=f"S{who}", venue="bench", calendar="24/7", sources={1: "bench"})
-        verdicts = [certify(subject, made.date, [one]).json() for made in summaries]
+        verdicts = [made.json() for made in certify_days(subject, [made.date for made in summaries], [one])]
         if any(b'"verdict":"complete"' not in text for text in verdicts[1:-1]):
             raise Wrong("a whole day that is not complete")
     took = time.perf_counter() - began

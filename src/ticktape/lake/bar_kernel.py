@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ticktape.jit import kernel, part
-from ticktape.model.bar_math import add_bar, begin, copy_bar, multiply
+from ticktape.model.bar_math import add_bar, add_notional, add_volume, begin, copy_bar, multiply
 from ticktape.model.bars import BarFlag
 from ticktape.model.records import Flag
 
@@ -142,7 +142,7 @@ def merge_parts(keys: Any, parts: Any, bars: Any, bar_keys: Any) -> int:
 
 
 @kernel
-def merge_columns(
+def merge_columns(  # noqa: PLR0915  # one loop
     keys: Any, start: Any, open_ts: Any, open_id: Any, close_ts: Any, close_id: Any, first: Any, high: Any, low: Any,
     last: Any, volume_high: Any, volume_low: Any, notional_high: Any, notional_low: Any, ticks: Any, revision: Any,
     flags: Any, two: Any, width: int, out: Any, out_keys: Any,
@@ -152,24 +152,71 @@ def merge_columns(
     two: scratch, two bars.
     """
     p, minute = two[0], two[1]
-    count = 0
-    for k in range(keys.shape[0]):
-        p.start = start[k]
-        p.open_ts, p.open_id, p.open = open_ts[k], open_id[k], first[k]
-        p.close_ts, p.close_id, p.close = close_ts[k], close_id[k], last[k]
-        p.high, p.low, p.count = high[k], low[k], ticks[k]
-        p.volume_high, p.volume_low = volume_high[k], np.uint64(volume_low[k])
-        p.notional_high, p.notional_low = notional_high[k], np.uint64(notional_low[k])
-        p.revision, p.flags = np.uint32(revision[k]), np.uint32(flags[k])
-        if k > 0 and keys[k] == keys[k - 1] and start[k] == start[k - 1]:
-            merge_into(minute, p)
+    count, end = 0, 0  # of bars; where the last of them ends
+    n = keys.shape[0]
+    k = 0
+    while k < n:
+        who, at = keys[k], start[k]
+        if k + 1 == n or keys[k + 1] != who or start[k + 1] != at:  # a minute of one part: by far the most are
+            if ticks[k] == 0:
+                k += 1
+                continue
+            if count > 0 and out_keys[count - 1] == who and out[count - 1].start <= at < end:
+                bar = out[count - 1]
+                if open_ts[k] < bar.open_ts or (open_ts[k] == bar.open_ts and open_id[k] < bar.open_id):
+                    bar.open_ts, bar.open_id, bar.open = open_ts[k], open_id[k], first[k]
+                if close_ts[k] > bar.close_ts or (close_ts[k] == bar.close_ts and close_id[k] >= bar.close_id):
+                    bar.close_ts, bar.close_id, bar.close = close_ts[k], close_id[k], last[k]
+                bar.high, bar.low = max(bar.high, high[k]), min(bar.low, low[k])
+                bar.count += ticks[k]
+                add_volume(bar, volume_high[k], volume_low[k])
+                add_notional(bar, notional_high[k], notional_low[k])
+                bar.revision += np.uint32(revision[k])
+                bar.flags |= np.uint32(flags[k]) & np.uint32(_KEPT)
+            else:
+                bar = out[count]
+                bar.start = at - at % width
+                bar.open_ts, bar.open_id, bar.open = open_ts[k], open_id[k], first[k]
+                bar.close_ts, bar.close_id, bar.close = close_ts[k], close_id[k], last[k]
+                bar.high, bar.low, bar.count = high[k], low[k], ticks[k]
+                bar.volume_high, bar.volume_low = volume_high[k], np.uint64(volume_low[k])
+                bar.notional_high, bar.notional_low = notional_high[k], np.uint64(notional_low[k])
+                bar.revision, bar.flags = np.uint32(revision[k]), np.uint32(flags[k]) & np.uint32(_KEPT)
+                out_keys[count] = who
+                count += 1
+                end = bar.start + width
+            k += 1
             continue
-        if k > 0:
-            count = push(keys[k - 1], minute, width, out, out_keys, count)
-        copy_bar(minute, p)
-    if keys.shape[0] > 0:
-        count = push(keys[keys.shape[0] - 1], minute, width, out, out_keys, count)
+        first_part = k
+        while k < n and keys[k] == who and start[k] == at:
+            p.start = at
+            p.open_ts, p.open_id, p.open = open_ts[k], open_id[k], first[k]
+            p.close_ts, p.close_id, p.close = close_ts[k], close_id[k], last[k]
+            p.high, p.low, p.count = high[k], low[k], ticks[k]
+            p.volume_high, p.volume_low = volume_high[k], np.uint64(volume_low[k])
+            p.notional_high, p.notional_low = notional_high[k], np.uint64(notional_low[k])
+            p.revision, p.flags = np.uint32(revision[k]), np.uint32(flags[k])
+            if k == first_part:
+                copy_bar(minute, p)
+            else:
+                merge_into(minute, p)
+            k += 1
+        count = push(who, minute, width, out, out_keys, count)
+        if count > 0:
+            end = out[count - 1].start + width
     return count
+
+
+@kernel
+def sorted_rows(key: Any, start: Any, position: Any) -> bool:
+    """Say whether rows are sorted by key, start and position."""
+    for k in range(1, key.shape[0]):
+        if key[k] == key[k - 1]:
+            if start[k] < start[k - 1] or (start[k] == start[k - 1] and position[k] < position[k - 1]):
+                return False
+        elif key[k] < key[k - 1]:
+            return False
+    return True
 
 
 @kernel

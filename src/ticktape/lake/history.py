@@ -265,7 +265,7 @@ class Snapshot:
         made, until = list(parts), klines.NEVER
         for _, rows in self._together(table, wanted, list(table.names()), None, limits, missing):
             columns = columns_of(rows)
-            mine = np.isin(columns["basis"], _bases(basis))
+            mine = np.logical_or.reduce([columns["basis"] == each for each in _bases(basis)])  # isin is slow on bytes
             if not mine.all():
                 theirs = _chosen(columns, klines.among(columns))
                 columns = _chosen(columns, mine)

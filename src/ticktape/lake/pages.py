@@ -168,7 +168,7 @@ def bars_answer(keys: Ints, found: Bars, width: int, missing: list[Missing], unt
 
 
 def _widened(keys: Ints, found: Bars, width: int) -> tuple[Ints, Bars]:
-    if not bars.in_order(keys, found["start"]):
+    if not bars.in_order(keys, found["start"], found["start"]):
         order = np.lexsort((found["start"], keys))
         keys, found = keys[order], found[order]
     return bars.widened(keys, found, width)
