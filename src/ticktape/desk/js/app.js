@@ -1,7 +1,7 @@
 // The frame around the views: sign-in, where to go, what is wrong, keys on the keyboard.
 import { enter, leave, may, resume, session, why } from "./api.js";
 import * as board from "./board.js";
-import { html, recall, remember, render, toasts, useEffect, useMemo, useRef, useState, useWatched, watched } from "./core.js";
+import { html, recall, remember, render, toasts, useEffect, useErrorBoundary, useMemo, useRef, useState, useWatched, watched } from "./core.js";
 import { age, chooseZone, zone, zoneName } from "./format.js";
 import { VIEWS, go, href, route } from "./route.js";
 import { Dot, Modal, Tag } from "./ui.js";
@@ -28,6 +28,13 @@ const LOADERS = {
 };
 const loaded = { overview: Overview };
 
+// A fault in one view leaves the frame, and the others, as they are.
+function Guarded({ of: Found }) {
+  const [fault, again] = useErrorBoundary((error) => console.error(error));
+  if (fault) return html`<div class="empty"><strong>This view could not be drawn</strong><span>${String(fault.message || fault)}</span><button onClick=${again}>Draw it again</button></div>`;
+  return html`<${Found} />`;
+}
+
 function View() {
   const { view } = useWatched(route);
   const [, redraw] = useState(0);
@@ -39,7 +46,7 @@ function View() {
   }, [view]);
   const Found = loaded[view];
   if (error && !Found) return html`<div class="empty"><strong>This view could not be loaded</strong><span>${error}</span></div>`;
-  return Found ? html`<${Found} key=${view} />` : html`<div class="empty">Loading</div>`;
+  return Found ? html`<${Guarded} key=${view} of=${Found} />` : html`<div class="empty">Loading</div>`;
 }
 
 function World() {
@@ -166,7 +173,7 @@ function App() {
   useWatched(zone);
   useEffect(() => { if (!signed) return undefined; board.follow(); return board.forget; }, [signed?.key]);
   if (!signed) return html`<${Door} /><${Toasts} />`;
-  return html`<div class="shell"><div class="brand"><a href="#/overview" aria-label="ticktape, Overview"><img src="/desk/icon.svg" alt="" /></a></div><${Top} />${!wall && html`<${Rail} />`}<${Notes} /><main class="page" id="main"><${View} /></main></div>
+  return html`<div class="shell"><nav class="brand" aria-label="Home"><a href="#/overview" aria-label="ticktape, Overview"><img src="/desk/icon.svg" alt="" /></a></nav><${Top} />${!wall && html`<${Rail} />`}<${Notes} /><main class="page" id="main"><${View} /></main></div>
     ${dialog === "find" && html`<${Find} />`}${dialog === "help" && html`<${Help} />`}<${Toasts} />`;
 }
 

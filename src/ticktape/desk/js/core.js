@@ -1,7 +1,7 @@
 // What every view stands on: preact, values that can be watched, and a loop that paints at most ten times a second.
-import { html, render, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../lib/preact.js";
+import { html, render, useEffect, useErrorBoundary, useLayoutEffect, useMemo, useRef, useState } from "../lib/preact.js";
 
-export { html, render, useEffect, useLayoutEffect, useMemo, useRef, useState };
+export { html, render, useEffect, useErrorBoundary, useLayoutEffect, useMemo, useRef, useState };
 
 /** A value that can be watched. */
 export function watched(value) {

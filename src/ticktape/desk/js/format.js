@@ -28,11 +28,15 @@ function formatter(kind) {
   return made.get(key);
 }
 export const ms = (ns) => Number(ns) / 1e6;
-export const clock = (ns) => ns == null ? "–" : formatter("time").format(ms(ns));
-export const clockMs = (ns) => ns == null ? "–" : formatter("ms").format(ms(ns));
-export const minute = (ns) => ns == null ? "–" : formatter("minute").format(ms(ns));
-export const day = (ns) => ns == null ? "–" : formatter("day").format(ms(ns));
-export const full = (ns) => ns == null ? "–" : formatter("full").format(ms(ns)).replace(",", "");
+function shown(kind, ns) { // what is no time, or none that a calendar has, is a dash
+  const at = ns == null ? NaN : ms(ns);
+  return Math.abs(at) < 8.64e15 ? formatter(kind).format(at) : "–";
+}
+export const clock = (ns) => shown("time", ns);
+export const clockMs = (ns) => shown("ms", ns);
+export const minute = (ns) => shown("minute", ns);
+export const day = (ns) => shown("day", ns);
+export const full = (ns) => shown("full", ns).replace(",", "");
 export const utcDate = (at) => new Date(at).toISOString().slice(0, 10);
 
 const grouped = new Map();

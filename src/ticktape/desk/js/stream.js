@@ -45,7 +45,7 @@ export class Stream {
     clearTimeout(this.timer);
     const old = this.socket;
     this.socket = null;
-    old?.close();
+    hangUp(old);
     this.open();
   }
   send(what) { if (this.socket?.readyState === 1) this.socket.send(JSON.stringify(what)); }
@@ -59,7 +59,14 @@ export class Stream {
     this.over = true;
     clearTimeout(this.timer);
     clearInterval(this.guard);
-    this.socket?.close();
+    hangUp(this.socket);
     this.socket = null;
   }
+}
+
+/** Close a socket; one that is not open yet as soon as it is, or the browser complains. */
+function hangUp(socket) {
+  if (!socket) return;
+  socket.onmessage = null;
+  if (socket.readyState === 0) socket.onopen = () => socket.close(); else socket.close();
 }

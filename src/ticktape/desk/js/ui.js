@@ -1,5 +1,5 @@
 // Small things that several views show.
-import { html, useEffect, useRef } from "./core.js";
+import { html, useLayoutEffect, useRef } from "./core.js";
 
 export const Dot = ({ kind = "" }) => html`<i class=${`dot ${kind}`} aria-hidden="true"></i>`;
 export const Tag = ({ kind = "", children }) => html`<span class=${`tag ${kind}`}>${children}</span>`;
@@ -41,7 +41,8 @@ export function Meter({ share, kind = "", label }) {
 /** A modal that the browser keeps focus in; Escape closes it. */
 export function Modal({ title, onClose, children, footer, name = "" }) {
   const ref = useRef(null);
-  useEffect(() => { if (ref.current && !ref.current.open) ref.current.showModal(); }, []);
+  // Before the next key is heard: what is typed right after / belongs into the field.
+  useLayoutEffect(() => { if (ref.current && !ref.current.open) ref.current.showModal(); }, []);
   return html`<dialog ref=${ref} class=${name} aria-label=${title} onCancel=${(event) => { event.preventDefault(); onClose(); }}
     onClick=${(event) => event.target === ref.current && onClose()}>
     ${!name && html`<header>${title}</header>`}${name ? children : html`<div class="body">${children}</div>`}${footer && html`<footer>${footer}</footer>`}
