@@ -1,6 +1,6 @@
 # `make run` and `make test` are all that a new machine needs: Python 3.11 or newer, make, and a package index.
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run test test-all check bench snapshots docs lock clean
+.PHONY: help setup dev run test test-all check bench snapshots screenshots docs lock clean
 
 BIN := .venv/bin
 FAST := not slow and not live and not soak
@@ -18,6 +18,7 @@ dev:
 	@scripts/setup.sh dev
 
 test: dev ## every test that takes seconds
+	@scripts/browser.sh
 	@$(BIN)/pytest -q -m "$(FAST)"
 
 test-all: dev ## the slow tests too
@@ -36,6 +37,10 @@ bench: dev ## measure this machine, with peers beside us
 
 snapshots: dev ## rewrite recorded expectations; review the diff
 	@$(BIN)/pytest -q -m "$(FAST)" --snapshot-update
+
+screenshots: dev ## take docs/images/desk-*.png anew, from a running ticktape
+	@scripts/browser.sh
+	@$(BIN)/python scripts/screenshots.py
 
 docs: dev ## run what the docs show, and compare them with the code
 	@$(BIN)/pytest -q tests/docs

@@ -5,7 +5,7 @@ import { full, number, plural } from "../format.js";
 import { adjust, route } from "../route.js";
 import { Empty, Panel, Tabs } from "../ui.js";
 
-const TABLES = ["trades", "quotes", "book", "bars", "gaps", "quality"], SHOWN = 500;
+const TABLES = ["trades", "quotes", "book", "bars", "gaps", "quality", "instruments", "sources"], SHOWN = 500;
 const EXAMPLES = [
   ["Trades a minute", "SELECT instrument_id, ts_event // 60000000000 * 60000000000 AS minute, count(*) AS trades\nFROM trades\nGROUP BY ALL\nORDER BY minute DESC, instrument_id\nLIMIT 200"],
   ["Latest bars", "SELECT instrument_id, open_ts, open / 1e8 AS open, high / 1e8 AS high, low / 1e8 AS low, close / 1e8 AS close, count\nFROM bars\nWHERE basis = 0\nORDER BY open_ts DESC\nLIMIT 100"],
@@ -65,7 +65,7 @@ export function Query() {
         <span class="right"></span><button class="small" onClick=${() => save("csv")}>CSV</button><button class="small" onClick=${() => save("parquet")}>Parquet</button></footer></section>
     <section class="panel result" aria-label="Result" aria-live="polite"><header><h2>Result</h2>${told && html`<span class="quiet">${plural(told.count, "row")}${told.cut ? ", cut" : ""}, ${number(state.took)} ms</span><span class="right"></span><${Tabs} label="Show as" value=${shape} of=${[["grid", "Grid"], ["chart", "Chart"]]} onPick=${as} />`}</header>
       ${told?.missing.length > 0 && html`<p class="banner iffy">${told.missing.join("; ")}</p>`}
-      ${state.error ? html`<div class="fault" role="alert">${state.error.message}${state.error.hint ? `\n\n${state.error.hint}` : ""}</div>` : state.busy ? html`<${Empty} title="Running" />` : !told ? html`<${Empty} title="Nothing run yet" hint="The lake has what was flushed; the last minutes are on the tape until then. Prices and sizes are whole numbers at the instrument's scale, times are ns since 1970." />` : !told.count ? html`<${Empty} title="No rows" hint="The statement is fine; nothing matches. The lake has what was flushed, every ten minutes by default." />` : shape === "grid" ? html`<${Grid} told=${told} />` : html`<${Graph} told=${told} />`}</section></div></div>`;
+      ${state.error ? html`<div class="fault" role="alert">${state.error.message}${state.error.hint ? `\n\n${state.error.hint}` : ""}</div>` : state.busy ? html`<${Empty} title="Running" />` : !told ? html`<${Empty} title="Nothing run yet" hint="Prices and sizes are whole numbers at the instrument's scale, times are ns since 1970." />` : !told.count ? html`<${Empty} title="No rows" hint="The statement is fine; nothing matches." />` : shape === "grid" ? html`<${Grid} told=${told} />` : html`<${Graph} told=${told} />`}</section></div></div>`;
 }
 
 function cell(name, value) {
