@@ -19,6 +19,8 @@ from ticktape.tape.directory import TapeDirectory
 from ticktape.tape.kernels import CHAIN_OTHER, CHAINS
 from ticktape.tape.reader import Found
 
+_MARKET = frozenset(int(kind) for kind in MARKET_KINDS)
+
 
 class Common(TypedDict):
     """What every answer says, the whole system's too."""
@@ -53,6 +55,8 @@ class Provenance:
         self._directory = directory
         self._clock = clock
         self._sources: dict[int, str] = {0: "ticktape"}
+        self._newest: dict[int, tuple[int, int] | None] = {}  # of the tape as it was read up to `_read_at`
+        self._read_at = (-1, -1)
 
     def common(self) -> Common:
         """Return what every answer says."""
@@ -123,14 +127,27 @@ class Provenance:
 
     def freshness(self, instrument_id: int) -> a.Freshness:
         """Return how old the newest market record of an instrument is, of any kind."""
+        last = self._newest_of(instrument_id)
+        return a.Freshness(None, None, None) if last is None else a.Freshness(*last, self.age_s(last[1]))
+
+    def _newest_of(self, instrument_id: int) -> tuple[int, int] | None:
+        """Return the newest (ts_event, ts_recv) of an instrument; asked several times for one answer, read once."""
+        reader = self._live.reader
+        if self._read_at != (reader.end, reader.first):
+            self._read_at = (reader.end, reader.first)
+            self._newest.clear()
+        if instrument_id not in self._newest:
+            self._newest[instrument_id] = self._read_newest(instrument_id)
+        return self._newest[instrument_id]
+
+    def _read_newest(self, instrument_id: int) -> tuple[int, int] | None:
         reader, key = self._live.reader, instrument_id * CHAINS
-        places = [p for p in reader.heads[key : key + CHAIN_OTHER].tolist() if p >= reader.first]
-        last = [reader.records[place - reader.base] for place in places]
-        last = [record for record in last if record["kind"] in MARKET_KINDS]  # a damaged place was voided
-        if not last:
-            return a.Freshness(None, None, None)
-        ts_recv = max(int(record["ts_recv"]) for record in last)
-        return a.Freshness(max(int(record["ts_event"]) for record in last), ts_recv, self.age_s(ts_recv))
+        places = [p - reader.base for p in reader.heads[key : key + CHAIN_OTHER].tolist() if p >= reader.first]
+        kinds, events, received = (reader.records[name] for name in ("kind", "ts_event", "ts_recv"))
+        places = [place for place in places if int(kinds[place]) in _MARKET]  # a damaged place was voided
+        if not places:
+            return None
+        return max(int(events[place]) for place in places), max(int(received[place]) for place in places)
 
     def stalest(self, instruments: Iterable[Instrument]) -> a.Freshness:
         """Return the freshness of the instrument that has been silent longest: an answer is as fresh as that."""

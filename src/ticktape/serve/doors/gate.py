@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import parse_qsl, urlsplit
 
 import structlog
@@ -46,6 +47,7 @@ _HEADERS = [
 
 # Said only over TLS: a browser that heard it does not come back without.
 _OVER_TLS = (b"strict-transport-security", b"max-age=31536000")
+_NAMES = frozenset(name for name, _ in [*_HEADERS, _OVER_TLS])
 
 
 class Gate:
@@ -120,9 +122,10 @@ class Gate:
 
         A page cannot send a key without asking first, and no cookie opens anything here: this is the second lock.
         """
+        if not (origin := _header(scope, b"origin").lower()):
+            return None
         headers = Headers(scope=scope)
-        origin = headers.get("origin", "").lower()
-        if not origin or origin.partition("://")[2] == headers.get("host", "").lower():
+        if origin.partition("://")[2] == headers.get("host", "").lower():
             return None
         if origin not in self._origins:
             raise errors.Refused(403, "bad_origin", "this server does not talk to pages from there", "[serve] origins")
@@ -140,9 +143,9 @@ class Gate:
 
     def _admit(self, scope: Scope) -> Key | None:
         """Return the key of a request, None where a path needs none."""
-        headers, path = Headers(scope=scope), scope["path"]
-        self._check_host(headers.get("host", ""))
-        size = sum(len(name) + len(value) for name, value in scope["headers"])
+        path = scope["path"]
+        self._check_host(_header(scope, b"host"))
+        size = sum([len(name) + len(value) for name, value in scope["headers"]])
         if size > MOST_HEADER_BYTES or len(scope["headers"]) > MOST_HEADERS:
             raise errors.Refused(431, "headers_too_large", "the headers are too large", hint="send fewer of them")
         if len(scope["raw_path"]) + len(scope["query_string"]) > MOST_TARGET_BYTES:
@@ -152,7 +155,7 @@ class Gate:
             self._limits.public(address)
             return None
         try:
-            key = self._keys.check(headers.get("authorization"))
+            key = self._keys.check(_header(scope, b"authorization"))
         except BadKey:
             self._limits.failed(address)
             raise
@@ -165,11 +168,7 @@ class Gate:
         # A page in a browser can name any host that resolves to us; only ours are answered (DNS rebinding).
         if self._hosts is None:
             return
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            name = ""
-        if name not in self._hosts:
+        if _host_name(host) not in self._hosts:
             raise errors.Refused(400, "bad_host", "this server does not answer to that name", hint="http://127.0.0.1")
 
 
@@ -189,13 +188,29 @@ class _Out:
             self.started, self.status = True, message["status"]
             given = list(message.get("headers", ()))
             names = {name for name, _ in given}
-            ours = [pair for pair in self._ours if pair[0] not in names]
+            ours = self._ours if names.isdisjoint(_NAMES) else [pair for pair in self._ours if pair[0] not in names]
             if self.readable_by:
-                ours += [(b"access-control-allow-origin", self.readable_by.encode()), (b"vary", b"Origin")]
+                ours = [*ours, (b"access-control-allow-origin", self.readable_by.encode()), (b"vary", b"Origin")]
             message["headers"] = [*given, *ours, (b"x-request-id", self.request_id.encode())]
         else:
             self.bytes += len(message.get("body", b""))
         await self._send(message)
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    """Return the first header of a name in lower case, an empty text when there is none."""
+    for given, value in scope["headers"]:
+        if given == name:
+            return value.decode("latin-1")
+    return ""
+
+
+@lru_cache(256)
+def _host_name(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _address(scope: Scope) -> str:

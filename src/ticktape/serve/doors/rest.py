@@ -32,6 +32,7 @@ from ticktape.serve.doors.alarms import AlarmsRest
 from ticktape.serve.doors.around import AroundRest
 from ticktape.serve.doors.desk import DeskDoor
 from ticktape.serve.doors.gate import Gate
+from ticktape.serve.doors.hot import Hot, HotRoute
 from ticktape.serve.doors.keys import KeyHistory, KeysAnswer, KeysRest, NewKey, Revoked, Rotation
 from ticktape.serve.doors.mcp import McpDoor
 from ticktape.serve.doors.parts import (
@@ -229,6 +230,19 @@ def routes(rest: Rest) -> list[Route]:
     ]
 
 
+def hot_routes(rest: Rest) -> list[HotRoute]:
+    """Return what programs ask all the time, under both prefixes."""
+    needed, limit, basis = frozenset({"symbols"}), frozenset({"limit"}), frozenset({"basis"})
+    found = [
+        HotRoute("/ticks/realtime", rest.ticks, needed, limit),
+        HotRoute("/quotes/latest/{symbol:path}", rest.latest_quote),
+        HotRoute("/quotes/history/{symbol:path}", rest.quote_history, optional=limit),
+        HotRoute("/ohlc/latest/{symbol:path}", rest.ohlc_latest, optional=basis),
+        HotRoute("/ohlc/{symbol:path}", rest.ohlc, optional=limit | basis | {"timeframe"}),
+    ]
+    return [route._replace(path=prefix + route.path) for route in found for prefix in (PREFIX, FORMER_PREFIX)]
+
+
 def build(parts: Parts) -> FastAPI:
     """Return the app: gate, routes, documents."""
     app = FastAPI(
@@ -260,6 +274,7 @@ def build(parts: Parts) -> FastAPI:
     app.add_exception_handler(StarletteHTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_bad_request)
     app.add_middleware(McpDoor, parts=parts)
+    app.add_middleware(Hot, routes=hot_routes(rest), most_limit=MOST_LIMIT)
     app.add_middleware(
         Gate, keys=parts.keys, limits=parts.limits, hosts=parts.hosts, audit=parts.audit, origins=parts.origins
     )
@@ -292,7 +307,18 @@ def _rows_in(answer: msgspec.Struct) -> int | None:
 
 def _json(answer: msgspec.Struct) -> Response:
     note(rows=_rows_in(answer))
-    return Response(msgspec.json.encode(answer), media_type="application/json")
+    return _Json(answer)
+
+
+class _Json(Response):
+    # Without what the general one looks at to find out its two headers.
+    def __init__(self, answer: msgspec.Struct) -> None:
+        self.status_code, self.background = 200, None
+        self.body = msgspec.json.encode(answer)
+        self.raw_headers = [
+            (b"content-length", str(len(self.body)).encode()),
+            (b"content-type", b"application/json"),
+        ]
 
 
 def _request_id(request: Request) -> str:
