@@ -15,6 +15,7 @@ from ticktape.clock import Clock
 from ticktape.errors import Unavailable
 from ticktape.model.bars import BAR, Basis
 from ticktape.model.records import Ints, Kind
+from ticktape.serve import row_texts
 from ticktape.serve.past.older import Older
 from ticktape.serve.readers import scan_kernel
 from ticktape.serve.readers.bar_kernel import MAX_AHEAD_NS
@@ -140,6 +141,7 @@ class Live:
         reader, board, at = self.reader, self.board, self.position
         scan_kernel.scan(reader.records, reader.base, at, at, board.tallies, board.now, self._found)
         reader.latest(0, CHAIN_TRADE, 1)
+        row_texts.warm()
         self.bars.latest(0, "1s", Basis.TRADES, 1)
         self.bars.pass_over(reader, at, at)
         self.step()

@@ -6,7 +6,7 @@ Raises BadInput for what no answer can exist for, UnknownSymbol for a name nobod
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 import numpy as np
@@ -23,6 +23,7 @@ from ticktape.serve import encode, health
 from ticktape.serve.live import Live
 from ticktape.serve.past.asks import Fact
 from ticktape.serve.provenance import Base, Part, Provenance, positions_of
+from ticktape.serve.row_texts import RowTexts
 from ticktape.tape.directory import TapeDirectory
 from ticktape.tape.kernels import CHAIN_AGG, CHAIN_QUOTE, CHAIN_TRADE
 from ticktape.tape.reader import Found
@@ -43,6 +44,7 @@ class Queries:
         self._directory = directory
         self._clock = clock
         self._from = Provenance(live, directory, clock)
+        self._texts = RowTexts(directory.by_id, self._from.source_name)
 
     # -- ticks and quotes --------------------------------------------------------------------------
 
@@ -56,11 +58,10 @@ class Queries:
         instruments = [self._directory.by_symbol(symbol) for symbol in symbols]
         self._live.step()
         parts = [Part(i, self._trades(i.id, limit)) for i in instruments]
-        rows = [list(encode.tick_rows(*p.found, p.instrument, self._from.names(p.found.records))) for p in parts]
         return a.Ticks(
             **self._from.of(parts, _TRADES, "trade", limit),
             symbols=[self._symbol_part(part) for part in parts],
-            ticks=encode.json_array(rows[0] if len(rows) == 1 else _merged(parts, rows)),
+            ticks=encode.json_array(self._texts.of(*_merged([part.found for part in parts]))),
         )
 
     def _trades(self, instrument_id: int, n: int) -> Found:
@@ -86,8 +87,8 @@ class Queries:
             **self._from.of([Part(instrument, quote)], _QUOTES, "quote"),
             symbol=instrument.symbol,
             instrument_id=instrument.id,
-            quote=_first(encode.quote_rows(*quote, instrument, self._from.names(quote.records))),
-            trade=_first(encode.tick_rows(*trade, instrument, self._from.names(trade.records))),
+            quote=_first(self._texts.of(*quote)),
+            trade=_first(self._texts.of(*trade)),
         )
 
     def quote_history(self, symbol: str, limit: int) -> a.Quotes:
@@ -99,7 +100,7 @@ class Queries:
             **self._from.of([Part(instrument, found)], _QUOTES, "quote", limit),
             symbol=instrument.symbol,
             instrument_id=instrument.id,
-            quotes=encode.json_array(encode.quote_rows(*found, instrument, self._from.names(found.records))),
+            quotes=encode.json_array(self._texts.of(*found)),
         )
 
     def listed(self) -> list[Instrument]:
@@ -255,11 +256,13 @@ class Queries:
         return health.status(self._live, self._from, self._clock.now_ns(), len(self._directory.all()))
 
 
-def _merged(parts: list[Part], rows: list[list[str]]) -> list[str]:
+def _merged(several: list[Found]) -> Found:
     # Several instruments in one list: tape order, which is total.
-    places = [place for part in parts for place in part.found.positions.tolist()]
-    texts = [text for part_rows in rows for text in part_rows]
-    return [texts[k] for k in sorted(range(len(places)), key=places.__getitem__)]
+    if len(several) == 1:
+        return several[0]
+    positions = np.concatenate([found.positions for found in several])
+    order = np.argsort(positions)
+    return Found(np.concatenate([found.records for found in several])[order], positions[order])
 
 
 def _newest(found: Found) -> Found:
@@ -271,8 +274,8 @@ def _newest(found: Found) -> Found:
     return Found(found.records[k : k + 1], found.positions[k : k + 1])
 
 
-def _first(rows: Iterator[str]) -> msgspec.Raw:
-    row = next(rows, None)
+def _first(rows: Iterable[str]) -> msgspec.Raw:
+    row = next(iter(rows), None)
     return _NULL if row is None else msgspec.Raw(row.encode())
 
 

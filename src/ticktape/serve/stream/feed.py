@@ -15,6 +15,7 @@ from ticktape.model.bars import TIMEFRAMES, Basis
 from ticktape.model.book import Book
 from ticktape.model.gaps import FOREVER_NS
 from ticktape.model.records import Flag, Ints, Kind, Side
+from ticktape.serve import row_texts
 from ticktape.serve.encode import decimal_text
 from ticktape.serve.readers.gaps import GapLedger
 from ticktape.serve.stream import stream_kernel as kernel
@@ -288,5 +289,6 @@ def warm_kernels(folder: Path) -> None:
     out: Ints = np.zeros((1, 3), dtype=np.int64)
     kernel.choose(reader.records, reader.base, at, at, bits, 0, 0, out[:, :2].copy(), 0.0, out[0])
     kernel.span(reader.records, reader.base, at, at)
+    row_texts.warm()
     kernel.tally(reader.records, reader.base, at, at, CHAIN_OF, CHAINS, out[0])
     kernel.watch(reader.records, reader.base, at, at, bits, out[0], bits, np.zeros(4, dtype=np.int64), out, out[0])
