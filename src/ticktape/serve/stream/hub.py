@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from ticktape.clock import Clock
-from ticktape.errors import BadInput, TicktapeError, Unavailable
+from ticktape.errors import BadInput, TicktapeError
 from ticktape.serve.audit import Audit
 from ticktape.serve.doors.errors import status_of
 from ticktape.serve.keys import KeyStore
@@ -21,10 +21,11 @@ from ticktape.serve.stream import protocol
 from ticktape.serve.stream.bar_feed import BarFeed
 from ticktape.serve.stream.feed import CHUNK, Feed, KeptBars
 from ticktape.serve.stream.group import Group, Terms
-from ticktape.serve.stream.past import EVER, Past, Span, span_of
+from ticktape.serve.stream.past import Past, Span
 from ticktape.serve.stream.player import MOST_EVENTS, Player
 from ticktape.serve.stream.protocol import Policy
 from ticktape.serve.stream.reel import Reel
+from ticktape.serve.stream.replays import Replays
 from ticktape.serve.stream.rows import Rows
 from ticktape.serve.stream.session import Session
 from ticktape.serve.stream.settings import Close, StreamSettings
@@ -55,7 +56,7 @@ class Hub:
         self._groups: dict[Terms, Group] = {}
         self._slow: dict[Session, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._replays = 0
+        self._replays = Replays(self, data, clock)
         self._turns = asyncio.Semaphore(settings.most_replays)
         self._looked_s = self._keys_s = self._released_s = self.now_s()
         self._known = len(self.feed.directory.all())
@@ -112,7 +113,7 @@ class Hub:
             case protocol.Ping():
                 session.tell({"type": "pong", "id": op.id, "position": self.feed.position - 1})
             case _:
-                self._steer(session, op)
+                self._replays.steer(session, op)
 
     def _auth(self, session: Session, op: protocol.Auth) -> None:
         try:
@@ -145,13 +146,13 @@ class Hub:
             return
         self._terms(session, op)
         if op.start is not None or op.end is not None:
-            self._replay(session, op, pairs)
+            self._replays.begin(session, op, pairs)
             return
         if session.playing is not None:
             raise BadInput("this connection is a replay", hint="another connection")
         if op.from_position is not None and op.from_position > self.feed.position:
             raise BadInput(f"the tape ends at {self.feed.position}", hint=f"from_position up to {self.feed.position}")
-        self._spawn(self._live(session, op, pairs))
+        self.spawn(self._live(session, op, pairs))
 
     def _terms(self, session: Session, op: protocol.Subscribe) -> None:
         rate, throttle = op.rate, op.throttle
@@ -163,29 +164,30 @@ class Hub:
         session.rate = session.rate if rate is None else rate
         session.throttle = session.throttle if throttle is None else throttle
 
-    def _resolved(self, session: Session, pairs: frozenset[tuple[str, str]]) -> Wants:
+    def resolved(self, session: Session, pairs: frozenset[tuple[str, str]]) -> Wants:
+        """Return what a client wants that its key may read, as there is now."""
         allowed = session.require_key().symbols
         return resolve(pairs, allowed, self.feed.directory.all(), self.feed.reader.heads)
 
     async def _live(self, session: Session, op: protocol.Subscribe, pairs: frozenset[tuple[str, str]]) -> None:
-        wants = self._resolved(session, pairs)
+        wants = self.resolved(session, pairs)
         if wants.bars:
             await self.feed.watch_bars(list(wants.bars))
         if session.over:
             return
         pairs |= session.pairs  # another message may have added some meanwhile
-        wants, start = self._resolved(session, pairs), self._stand(session)
+        wants, start = self.resolved(session, pairs), self._stand(session)
         session.pairs = pairs
         start = op.from_position if start is None else start
-        self._say_subscribed(session, op, wants, replay=False)
+        self.say_subscribed(session, op, wants, replay=False)
         if start is not None and start < self.feed.position:
             if standing := self.feed.standing(wants):
                 session.send(protocol.events(session.encoding, "snapshot", standing, start - 1, 0))
-            session.task = self._spawn(self._catch_up(session, wants, start))
+            session.task = self.spawn(self._catch_up(session, wants, start))
             return
         self._join(session, wants)
         if op.snapshot and op.from_position is None:
-            texts = self.feed.snapshot(self._resolved(session, protocol.parse_pairs(op.channels, op.symbols)))
+            texts = self.feed.snapshot(self.resolved(session, protocol.parse_pairs(op.channels, op.symbols)))
             session.send(protocol.events(session.encoding, "snapshot", texts, self.feed.position - 1, 0))
 
     def _stand(self, session: Session) -> int | None:
@@ -206,7 +208,8 @@ class Hub:
         while group.flush(self.now_s()):
             pass
 
-    def _say_subscribed(self, session: Session, op: protocol.Subscribe, wants: Wants, *, replay: bool) -> None:
+    def say_subscribed(self, session: Session, op: protocol.Subscribe, wants: Wants, *, replay: bool) -> None:
+        """Tell a client what it gets."""
         session.tell(
             {
                 "type": "subscribed", "id": op.id, "position": self.feed.position - 1,
@@ -224,9 +227,9 @@ class Hub:
         start = self._stand(session)
         session.pairs -= gone
         session.tell({"type": "unsubscribed", "id": op.id, "position": self.feed.position - 1})
-        wants = self._resolved(session, session.pairs)
+        wants = self.resolved(session, session.pairs)
         if start is not None and session.pairs:
-            session.task = self._spawn(self._catch_up(session, wants, start))
+            session.task = self.spawn(self._catch_up(session, wants, start))
         elif session.pairs:
             self._join(session, wants)
 
@@ -305,83 +308,13 @@ class Hub:
                 session.send(data)
             return
         self._leave(session)
-        session.task = self._spawn(self._catch_up(session, group.wants, behind[0]))
+        session.task = self.spawn(self._catch_up(session, group.wants, behind[0]))
 
     def _cut_slow(self, session: Session) -> None:
         group, behind = session.group, session.behind
         missed = group.total - behind[1] if group is not None and behind is not None else 0
         log.warning("stream.slow_client_cut", client=session.address, missed=missed)
         session.close(Close.SLOW, f"slow reader: missed {missed}")
-
-    # -- replay ------------------------------------------------------------------------------------
-
-    def _replay(self, session: Session, op: protocol.Subscribe, pairs: frozenset[tuple[str, str]]) -> None:
-        if session.group is not None or session.task is not None or session.player is not None:
-            raise BadInput("a replay needs a connection of its own", hint="another connection")
-        if self._replays >= self.settings.most_replays:
-            raise Unavailable(f"{self._replays} replays are playing", hint="later, or ticktape serve --stream-workers")
-        span = span_of(op.start, op.end)
-        player = Player(
-            session, session.encoding, self._clock, speed=protocol.parse_speed(op.speed), replay=True
-        )  # fmt: skip
-        if op.paused:
-            player.pause()
-        session.pairs, session.player = pairs, player
-        wants = self._resolved(session, pairs)
-        self._say_subscribed(session, op, wants, replay=True)
-        session.task = self._spawn(self._play(session, player, wants, span, loop=op.loop))
-
-    async def _play(self, session: Session, player: Player, wants: Wants, span: Span, *, loop: bool) -> None:
-        self._replays += 1
-        session.playing = (span, wants, loop)
-        try:
-            while True:
-                reader = await asyncio.to_thread(Reader, self.feed.folder)
-                reader.follow()
-                stop = min(span.stop, reader.end)  # what comes later is not the past
-                past = Past(self._data, reader)
-                here = span._replace(stop=stop)
-                reel = Reel(
-                    past, here, wants, Rows(self.feed.directory), BarFeed(self.feed.directory), session.throttle
-                )
-                blocking = bool(wants.bars) or past.needs_lake(here)
-                await player.play(reel.batches(MOST_EVENTS), blocking=blocking)
-                session.tell({"type": "end", "position": player.covered, "replay": True, "loop": loop})
-                if not loop:
-                    return
-        finally:
-            self._replays -= 1
-
-    def _steer(self, session: Session, op: protocol.Op) -> None:
-        player = session.require_player()
-        match op:
-            case protocol.Pause():
-                player.pause()
-            case protocol.Resume():
-                player.resume()
-            case protocol.Step():
-                if not 1 <= op.events <= MOST_EVENTS:
-                    raise BadInput(f"a step of {op.events} events", hint=f"1 to {MOST_EVENTS}")
-                player.step(op.events)
-            case protocol.Speed():
-                player.hurry(protocol.parse_speed(op.speed))
-            case protocol.Seek():
-                self._seek(session, player, op)
-            case _:
-                raise AssertionError(op)
-        kind = type(op).__name__.lower()
-        session.tell({"type": "ok", "id": op.id, "op": kind, "position": player.covered})
-
-    def _seek(self, session: Session, player: Player, op: protocol.Seek) -> None:
-        ns, position = protocol.parse_place(op.to, "to")
-        if session.playing is None:
-            raise BadInput("the replay is still being set up", hint="again")
-        span, wants, loop = session.playing
-        moved = span._replace(first=position or 0, since=-EVER if ns is None else ns)
-        if session.task is not None:
-            session.task.cancel()
-        player.restart()
-        session.task = self._spawn(self._play(session, player, wants, moved, loop=loop))
 
     # -- the loop ----------------------------------------------------------------------------------
 
@@ -459,7 +392,7 @@ class Hub:
         self._known = len(known)
         for group in list(self._groups.values()):
             if any(pattern.endswith("*") for _, pattern in group.terms.pairs):
-                self._spawn(self._rewant(group))
+                self.spawn(self._rewant(group))
 
     async def _rewant(self, group: Group) -> None:
         wants = resolve(group.terms.pairs, group.terms.allowed, self.feed.directory.all(), self.feed.reader.heads)
@@ -480,7 +413,8 @@ class Hub:
             await asyncio.wait(self._tasks)
         self.feed.close()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run what serves one client; it ends with the hub."""
         task = asyncio.create_task(work, name="stream:client")
         self._tasks.add(task)
         task.add_done_callback(self._done)
