@@ -40,6 +40,7 @@ def test_the_first_query_works_as_printed(tmp_path: Path, port: int) -> None:
             for line in up.stderr:
                 if "first 1s bar" in line and "BTCUSDT" in line:
                     break
+            past = past_as_printed(query, tmp_path, port, environment)
             answer: dict[str, Any] = {}
             while "ticks" not in answer:  # the API opens a moment after the recorder
                 said = subprocess.run(["sh", "-c", query], capture_output=True, text=True, env=environment, check=False)
@@ -49,3 +50,31 @@ def test_the_first_query_works_as_printed(tmp_path: Path, port: int) -> None:
             up.communicate(timeout=20)
     shown = json.loads(blocks("json")[0])
     assert shape(answer) == shape(shown)
+    printed = next(block for block in blocks("text") if '"kind":"bars"' in block)
+    bars, shown_bars = json.loads(past[0]), json.loads(printed.replace("\n", ""))
+    assert set(bars) == set(shown_bars)
+    assert shape(bars["bars"]) == shape(shown_bars["bars"])
+    assert re.match(r"BTCUSDT \d{4}-\d\d-\d\d: complete \(the day still runs", past[1])
+    assert "btcusdt.parquet: " in past[-1]
+    assert (tmp_path / "btcusdt.parquet").stat().st_size > 0
+
+
+def past_as_printed(first: str, folder: Path, port: int, environment: dict[str, str]) -> list[str]:
+    """Run the commands on the past one after the other. Returns what each printed."""
+    lines = next(block for block in blocks("sh") if block.startswith("TODAY=")).splitlines()
+    lines = [
+        line.replace(".venv/bin/ticktape", f"{sys.executable} -m ticktape.cli.main").replace(":8877", f":{port}")
+        for line in lines
+    ]
+    setting = "\n".join([first.splitlines()[0], lines[0]])
+    said: list[str] = []
+    for line in lines[1:]:
+        while True:  # the API opens a moment after the recorder, and the first bar closes later
+            run = subprocess.run(
+                ["sh", "-c", f"{setting}\n{line}"], capture_output=True, text=True, env=environment, check=False,
+                cwd=folder,
+            )  # fmt: skip
+            if run.returncode == 0 and '"bars":[]' not in run.stdout and '{"error"' not in run.stdout:
+                break
+        said.append(run.stdout or run.stderr)
+    return said
