@@ -76,6 +76,8 @@ def take(browser: Browser, base: str, key: str) -> None:
             if view == "query":
                 page.get_by_role("button", name="Run").click()
                 page.get_by_role("button", name="Chart").click()
+            if view == "overview":
+                page.wait_for_selector(".days:not(:has-text('asking'))")
             page.wait_for_timeout(SETTLE_MS)
             page.screenshot(path=IMAGES / f"desk-{view}{name}.png")
 

@@ -140,6 +140,13 @@ ENTRIES = (
         "stream.broadcast", "us", "the same beside websockets.broadcast",
         (Goal("ratio", 2),), "stream_send:send", "websockets_peer:send",
     ),
+    Entry("ui.paint", "ms", "first contentful paint, 10 k ticks/s written", (_most("value", 500),), "ui:paint"),
+    Entry("ui.interactive", "ms", "the desk drawn and hearing keys", (_most("value", 1000),), "ui:interactive"),
+    Entry(
+        "ui.frame", "ms", "between frames, 60 symbols in sight at 10 Hz; tasks above 50 ms (long_tasks)",
+        (_most("long_tasks", 0),), "ui:frame",
+    ),
+    Entry("ui.bytes", "kB", "transferred by all views, empty cache", (_most("value", 250),), "ui:transferred"),
     Entry(
         "replay.fast", "events/s", "flat out to one Python client; in process (in_process)",
         (_rate(3e5), Goal("in_process", 5e6)), "replay:fast",

@@ -14,6 +14,7 @@ TABLE = {
     "lake.flush", "lake.bytes", "lake.year_raw", "lake.year_bars", "lake.day", "lake.asof", "lake.gaps", "lake.restart",
     "query.100", "mcp.call", "client.arrow",
     "stream.latency", "stream.10k", "stream.slow", "stream.send", "replay.fast", "replay.jitter",
+    "ui.paint", "ui.interactive", "ui.frame", "ui.bytes",
 }  # fmt: skip
 LATENCIES = {"tape.append_power": "ms", "tape.latest": "us", "tape.tail": "ms", "query.realtime": "ms",
              "lake.year_bars": "ms", "lake.day": "ms"}  # fmt: skip

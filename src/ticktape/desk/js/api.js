@@ -12,7 +12,9 @@ export class Refused extends Error {
   }
 }
 
-export async function ask(path, { method = "GET", body, accept, signal, key } = {}) {
+const MOST_TRIES = 4;
+
+export async function ask(path, { method = "GET", body, accept, signal, key, tries = 1 } = {}) {
   const headers = { Authorization: `Bearer ${key || session.value?.key || ""}` };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (accept) headers.Accept = accept;
@@ -24,6 +26,11 @@ export async function ask(path, { method = "GET", body, accept, signal, key } = 
     throw new Refused(0, { code: "unreachable", message: "ticktape does not answer", hint: "ticktape up" });
   }
   if (answer.ok) return accept ? answer : answer.json();
+  if (answer.status === 429 && method === "GET" && tries < MOST_TRIES) { // it says when: asked again then, as a person would
+    await new Promise((done) => setTimeout(done, 1000 * Math.min(10, Number(answer.headers.get("Retry-After")) || 1)));
+    if (signal?.aborted) throw new DOMException("not wanted any more", "AbortError");
+    return ask(path, { method, body, accept, signal, key, tries: tries + 1 });
+  }
   throw await refusal(answer, !key);
 }
 

@@ -29,15 +29,23 @@ export function useWatched(source) {
 
 const painters = new Set();
 let asked = false, last = 0;
-export const FRAME_MS = 100;
+export const FRAME_MS = 100, SLICE_MS = 12; // between paints; of a frame that paints may take
+let unfinished = false;
 export const frames = { painted: 0, slowest: 0 };
 
 function paint(now) {
   asked = false;
-  if (now - last < FRAME_MS - 4) { ask(); return; }
-  last = now;
+  if (!unfinished && now - last < FRAME_MS - 4) { ask(); return; }
+  if (!unfinished) last = now;
+  unfinished = false;
   const began = performance.now();
-  for (const painter of [...painters]) if (painter.due) { painter.due = false; painter.draw(now); }
+  for (const painter of [...painters]) {
+    if (!painter.due) continue;
+    if (performance.now() - began > SLICE_MS) { unfinished = true; ask(); break; } // the rest with the next frame
+    painter.due = false;
+    painters.delete(painter); painters.add(painter); // whoever was drawn goes to the end of the line
+    painter.draw(now);
+  }
   frames.painted += 1;
   frames.slowest = Math.max(frames.slowest, performance.now() - began);
 }

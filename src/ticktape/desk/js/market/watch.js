@@ -1,6 +1,6 @@
 // The watchlist: only rows in sight exist, and only those that changed are touched. 500 symbols cost what 20 cost.
 import * as board from "../board.js";
-import { html, painter, put, useEffect, useRef, useWatched } from "../core.js";
+import { SLICE_MS, html, painter, put, useEffect, useRef, useWatched } from "../core.js";
 import { decimals, number } from "../format.js";
 import { href } from "../route.js";
 import { replaying } from "./playing.js";
@@ -33,6 +33,14 @@ function drawLine(canvas, trail, base, style) {
   context.stroke();
 }
 
+function age(mine, row, now) {
+  const stale = row.recv !== null && now - row.recv / 1e6 > STALE_MS;
+  if (mine.stale !== stale) { mine.stale = stale; mine.node.classList.toggle("stale", stale); }
+}
+
+// All trails get their next point at once: a few lines a frame, the others with one of the next.
+const LINES_A_FRAME = 6, budget = { lines: 0 };
+
 function fill(mine, row, now, style, flash) {
   const about = row.about, digits = decimals(about?.tick_size);
   put(mine.about, about ? `${about.asset_class} ${about.venue}` : "");
@@ -47,8 +55,9 @@ function fill(mine, row, now, style, flash) {
     mine.right.classList.add(row.turn > 0 ? "flash-up" : "flash-down");
   }
   mine.price0 = row.price;
-  mine.node.classList.toggle("stale", row.recv !== null && now - row.recv / 1e6 > STALE_MS);
-  drawLine(mine.line, row.trail, row.open, style);
+  age(mine, row, now);
+  const line = `${row.trailed} ${row.trail.length} ${row.open} ${style.up}`; // a point every two seconds: not each tick draws it anew
+  if (mine.drawn !== line && budget.lines-- > 0) { mine.drawn = line; drawLine(mine.line, row.trail, row.open, style); }
   mine.version = row.version;
 }
 
@@ -67,13 +76,15 @@ export function Watch({ current, timeframe }) {
       while (own.pool.length < many) { const made = makeRow(); own.pool.push(made); inner.append(made.node); }
       const flash = busy < 12; // many changes at once: no animation, only the newest
       busy = 0;
+      let late = false;
+      budget.lines = LINES_A_FRAME;
       own.pool.forEach((mine, i) => {
         const about = all[first + i];
         mine.node.hidden = i >= many || !about;
         if (mine.node.hidden) { mine.symbol = ""; return; }
         const row = board.rowOf(about.symbol), moved = mine.symbol !== about.symbol, here = about.symbol === own.current;
         if (moved) {
-          mine.symbol = about.symbol; mine.version = -1; mine.price0 = null;
+          mine.symbol = about.symbol; mine.version = -1; mine.price0 = null; mine.drawn = "";
           put(mine.name, about.symbol);
           mine.node.title = about.symbol;
           mine.node.href = href("market", about.symbol, own.timeframe ? { tf: own.timeframe } : {});
@@ -81,16 +92,19 @@ export function Watch({ current, timeframe }) {
         }
         if ((mine.node.getAttribute("aria-current") === "true") !== here) here ? mine.node.setAttribute("aria-current", "true") : mine.node.removeAttribute("aria-current");
         if (row.open === null) board.openOf(about.symbol);
+        if (row.version !== mine.version && performance.now() - began > SLICE_MS) { late = true; return; }
         if (row.version !== mine.version) { busy += 1; fill(mine, row, wall, style, flash && !moved && wall - lastFlash > 80); }
       });
       lastFlash = wall;
+      if (late) own.again(); // those not reached, with one of the next frames
       own.took = performance.now() - began;
     };
     own.current = current; own.timeframe = timeframe;
     own.pool.forEach((mine) => { mine.symbol = ""; });
     const mine = painter(draw), stop = board.onChange(mine.touch);
+    own.again = mine.touch;
     place.addEventListener("scroll", mine.touch, { passive: true });
-    const slow = setInterval(() => { own.pool.forEach((each) => { each.version = -1; }); mine.touch(); }, 5000); // staleness comes by itself
+    const slow = setInterval(() => { for (const each of own.pool) if (each.symbol) age(each, board.rowOf(each.symbol), Date.now()); }, 3000); // it comes by itself
     mine.touch();
     return () => { mine.stop(); stop(); clearInterval(slow); place.removeEventListener("scroll", mine.touch); };
   }, [all, current, timeframe]);
