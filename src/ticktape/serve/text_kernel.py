@@ -1,7 +1,7 @@
-"""Writes trades, quotes and levels of a book as JSON text, from the tape's integers: exact, 0.2 us a row.
+"""Writes trades, quotes and levels of a book as JSON text, from the tape's integers, exact.
 
-Python took 2 to 3 us a row, most of what a question for ticks and a stream of them cost. The fields are those of
-`answers.Tick`, `Quote` and `BookLevel`; what is text itself (symbols, sources, flags) is learned by `row_texts.py`.
+The query for the latest 100 ticks took 86 us with rows written in Python and takes 34 with this. The fields are those
+of `answers.Tick`, `Quote` and `BookLevel`; what is text itself (symbols, sources, flags) is learned by `row_texts.py`.
 """
 
 from __future__ import annotations
