@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,8 @@ async def test_x16_a_page_under_another_name_gets_nothing(house: House) -> None:
 
 @pytest.mark.asyncio
 async def test_a_link_signs_in_once_with_a_key_for_this_machine(house: House) -> None:
-    code = Links(house.data, house.clock).make()
+    with closing(Links(house.data, house.clock)) as links:
+        code = links.make()
     async with serving(house) as client:
         made = await client.post("/desk/session", json={"code": code}, headers=NOBODY)
         assert made.status_code == 200
@@ -103,6 +105,7 @@ async def test_x15_a_page_from_elsewhere_cannot_use_a_link(house: House, headers
         answer = await client.post("/desk/session", content=sent, headers=NOBODY | headers)
         assert answer.status_code == 403
     assert links.exchange(code, house.keys).key, "and it is not used up"
+    links.close()
 
 
 @pytest.mark.asyncio

@@ -128,7 +128,7 @@ function DayBar({ name, told }) {
   return html`<a class="day" href=${href("data", "", { symbol: name })}><span class="cut" title=${name}>${name}</span>
     <span class="day-bar" role="img" aria-label=${`${name}: ${word}${trade ? `, ${number(trade.records)} trades, ${plural(gaps.length, "gap")}` : ""}`}>${certificate && trade && html`
       ${trade.first_ts && piece(trade.first_ts, trade.last_ts, "have", 0)}${gaps.map((gap, i) => piece(gap.start, gap.end ?? certificate.end, gap.state === "filled" ? "fill" : "hole", i))}`}</span>
-    <span class="wide num soft">${trade ? short(trade.records) : ""}</span><${Tag} kind=${told?.error ? "" : TONE[told?.verdict] || ""}>${told?.error ? "not known" : word}</${Tag}></a>`;
+    <span class="wide num soft">${trade ? short(trade.records) : ""}</span><${Tag} kind=${told?.error ? "" : TONE[told?.verdict] || ""}>${told?.error ? "not known" : told?.running && word === "complete" ? "complete so far" : word}</${Tag}></a>`;
 }
 
 function Alerts() {
