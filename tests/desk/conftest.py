@@ -66,9 +66,9 @@ def _until_up(running: Desk, said: Path) -> None:
         time.sleep(0.2)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Generator[Browser]:
-    """One Chromium for all."""
+    """One Chromium for a file of tests: while playwright is there, no other test may run an event loop."""
     path = chromium()
     with sync_playwright() as playwright:
         made = playwright.chromium.launch(executable_path=path, args=ARGS)
