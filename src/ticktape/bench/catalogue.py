@@ -121,6 +121,38 @@ ENTRIES = (
         (_most("p50", 1.5), _most("p99", 10)), "query:realtime",
     ),
     Entry(
+        "lake.flush", "rows/s", "tape to committed Parquet, trades; queries beside it (query_ratio)",
+        (_rate(3e6), _most("query_ratio", 1.3)), "flushing:flush",
+    ),
+    Entry(
+        "lake.bytes", "B", "a row of trades on disk: made-up MNQ (mnq), the real Binance capture where it is (real)",
+        (_most("mnq", 10), _most("real", 12)), "flushing:size",
+    ),
+    Entry(
+        "lake.restart", "s", "killed in mid-flush with 36 M records pending: consistent and answering",
+        (_most("value", 5),), "flushing:restart",
+    ),
+    Entry(
+        "lake.year_raw", "s", "a symbol's year, 125 M trades, to 1 h bars from raw",
+        (_most("value", 3.5), Goal("ratio", 1)), "history:year_raw", "polars_peer:year_raw",
+    ),
+    Entry(
+        "lake.year_bars", "ms", "the same from stored bars; 200 symbols 1 m to 1 d in seconds (many)",
+        (_most("p50", 50), _most("many", 1.3)), "history:year_bars",
+    ),
+    Entry(
+        "lake.day", "ms", "one symbol-day of 1 m bars among 200 symbols",
+        (_most("p50", 15),), "history:day",
+    ),
+    Entry(
+        "lake.asof", "ms", "as-of join of 500 k trades to 5 M quotes",
+        (Goal("ratio", 1),), "history:asof", "polars_peer:asof",
+    ),
+    Entry(
+        "lake.gaps", "s", "certificates of 200 symbols over a year",
+        (_most("value", 10),), "history:gaps",
+    ),
+    Entry(
         "stream.latency", "ms", "tick in to WebSocket out, 100 k ticks/s in, 100 clients",
         (_most("p50", 5), _most("p99", 25)), "stream:latency",
     ),

@@ -29,14 +29,16 @@ _SYMBOL = r"^[A-Za-z0-9./_:=^@+#$-]{1,40}$"  # for the document; `parse_symbol` 
 Symbol = Annotated[
     str,
     InPath(
-        description="a canonical symbol; a slash is part of it", examples=["BTCUSDT", "BRK/B", "/ES"],
+        description="a canonical symbol; a slash is part of it",
+        examples=["BTCUSDT", "BRK/B", "/ES"],
         json_schema_extra={"pattern": _SYMBOL},
     ),
 ]
 Symbols = Annotated[
     str,
     Query(
-        description=f"canonical symbols, comma-separated, up to {MOST_SYMBOLS}", examples=["BTCUSDT"],
+        description=f"canonical symbols, comma-separated, up to {MOST_SYMBOLS}",
+        examples=["BTCUSDT"],
         json_schema_extra={"pattern": r"^[A-Za-z0-9./_:=^@+#$, -]+$"},
     ),
 ]
