@@ -45,7 +45,7 @@ def hundred(place: Place) -> Measured:
                 writer.alive()
                 serve.alive()
     every = np.array(took)
-    return of_latencies(every, p95=float(np.percentile(every, 95)), per_s=len(took) / seconds)
+    return of_latencies(every, "p95", p95=float(np.percentile(every, 95)), per_s=len(took) / seconds)
 
 
 async def _ask(plain: Client, symbols: list[str], seconds: float) -> list[float]:

@@ -49,9 +49,12 @@ def of_runs(runs: Sequence[float], **more: float) -> Measured:
 
 
 def of_latencies(samples: npt.NDArray[np.float64], value: str = "p50", **more: float) -> Measured:
-    """Return the percentiles of single latencies, already in the unit of the bench; `value` names the one to lead."""
+    """Return the percentiles of single latencies, already in the unit of the bench; `value` names the one to lead.
+
+    That may be one of `more`.
+    """
     spread = Spread(*(float(np.percentile(samples, percent)) for percent in (50, 99, 100)))
-    return Measured(value=float(getattr(spread, value)), spread=spread, more=more)
+    return Measured(value=more[value] if value in more else float(getattr(spread, value)), spread=spread, more=more)
 
 
 def rounded(number: float) -> float:

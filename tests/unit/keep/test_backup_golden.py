@@ -41,7 +41,8 @@ def test_r36_an_archive_of_any_version_restores(path: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize("path", FOLDERS, ids=lambda path: path.name)
 def test_r36_a_folder_of_any_version_restores(path: Path, tmp_path: Path) -> None:
     with tarfile.open(path) as packed:
-        packed.extractall(tmp_path, filter="data")
+        safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python 3.11.4 and newer
+        packed.extractall(tmp_path, **safely)  # pyright: ignore[reportArgumentType]
     same_as_ever(tmp_path / "backups", tmp_path / "new")
 
 
