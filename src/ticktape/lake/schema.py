@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 
 import pyarrow as pa
 
+from ticktape.lake.retention import RETAIN_DAYS
 from ticktape.model.records import Kind
 
 APP = "ticktape"  # whose transaction a commit carries; its version is the tape position up to which rows are in
@@ -75,7 +76,6 @@ def _wide(*names: str) -> tuple[Column, ...]:
 
 _TRADE_KINDS = (Kind.TRADE, Kind.AGG_TRADE, Kind.CORRECT, Kind.CANCEL)
 _REST = (Kind.STATUS, Kind.CLOCK, Kind.QUARANTINE, Kind.BLOB)
-YEAR_DAYS, MONTH_DAYS = 366, 30
 
 TABLES: dict[str, Table] = {
     table.name: table
@@ -83,17 +83,17 @@ TABLES: dict[str, Table] = {
         Table(
             "trades",
             (*_HEAD, *_four("price", "size", "venue_id", "detail", sizes="b")),
-            _TRADE_KINDS, "date", 1 << 17, YEAR_DAYS,
+            _TRADE_KINDS, "date", 1 << 17, RETAIN_DAYS["trades"],
         ),
         Table(
             "quotes",
             (*_HEAD, *_four("bid_price", "ask_price", "bid_size", "ask_size", sizes="cd")),
-            (Kind.QUOTE,), "date", 1 << 17, YEAR_DAYS,
+            (Kind.QUOTE,), "date", 1 << 17, RETAIN_DAYS["quotes"],
         ),
         Table(
             "book",
             (*_HEAD, *_four("price", "size", "update_id", "order_count", sizes="b")),
-            (Kind.BOOK,), "date", 1 << 17, MONTH_DAYS,
+            (Kind.BOOK,), "date", 1 << 17, RETAIN_DAYS["book"],
         ),
         Table(
             "bars",  # parts of one-minute bars: see lake/bars.py
@@ -107,17 +107,17 @@ TABLES: dict[str, Table] = {
                 Column("revision", "int32", "", DICTIONARY),
                 Column("flags", "int32", "", DICTIONARY),
             ),
-            (), "month", 1 << 15, YEAR_DAYS,
+            (), "month", 1 << 15, RETAIN_DAYS["bars"],
         ),
         Table(
             "gaps",
             (*_HEAD, *_four("gap_id", "first_missing", "last_missing", "detail")),
-            (Kind.GAP,), "month", 1 << 15, 0,
+            (Kind.GAP,), "month", 1 << 15, RETAIN_DAYS["gaps"],
         ),
         Table(
             "quality",  # what else the tape tells: status, the passing of time, and quarantine with its bytes
             (*_HEAD, *_four("a", "b", "c", "d"), Column("body", "binary", "", PLAIN)),
-            _REST, "month", 1 << 15, 0,
+            _REST, "month", 1 << 15, RETAIN_DAYS["quality"],
         ),
     )
 }  # fmt: skip

@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from ticktape.errors import BadInput
-from ticktape.lake.schema import TABLES
+from ticktape.lake.retention import RETAIN_DAYS
 from ticktape.model.sessions import calendar
 from ticktape.serve.rights import Key
 
@@ -100,7 +100,7 @@ def host(
     disk = shutil.disk_usage(world)
     memory = _memory()
     lake = world / "lake"
-    tables = [_table(lake / name, name, retain_days.get(name, table.retain_days)) for name, table in TABLES.items()]
+    tables = [_table(lake / name, name, retain_days.get(name, days)) for name, days in RETAIN_DAYS.items()]
     return HostAnswer(
         as_of_position=common[0],
         sample=common[1],
