@@ -453,5 +453,6 @@ def test_the_documented_fields_are_there(whole: dict[date, Records]) -> None:
 
     assert list(shape) == [
         "format", "symbol", "venue", "instrument_id", "date", "basis", "trade_dates", "start", "end", "sample",
-        "verdict", "recorded", "reasons", "session", "channels", "spot_checks", "quality", "hash_version", "hash", "certificate",
+        "verdict", "recorded", "reasons", "session", "channels", "spot_checks", "quality", "hash_version", "hash",
+        "certificate",
     ]  # fmt: skip

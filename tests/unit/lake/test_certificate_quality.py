@@ -24,7 +24,8 @@ from certificate_support import (
 
 from ticktape.lake.certificate import certify
 from ticktape.lake.certificate_day import DaySummary, summary_of
-from ticktape.lake.certificate_quality import Check, Finding, check_day, check_summary
+from ticktape.lake.certificate_form import Check, Finding
+from ticktape.lake.certificate_quality import check_day, check_summary
 from ticktape.lake.certificate_spot import bars_of, compare_bars, compare_records, total
 from ticktape.model.bars import wide
 from ticktape.model.records import Channel, Completeness, Flag, Kind, Records, empty

@@ -88,6 +88,8 @@ class Alarms:
         return {
             f"API key {key.prefix} ({key.name})": key.expires_ns
             for key in self._keys.list()
-            if key.expires_ns is not None and key.revoked_ns is None and self._clock.wall_ns() < key.expires_ns
+            if key.expires_ns is not None
+            and key.revoked_ns is None
+            and self._clock.wall_ns() < key.expires_ns
             and key.name != SESSION_NAME  # whoever signed in by a link does so again
         }
