@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from ticktape.clock import Clock, SystemClock
+from ticktape.errors import Unavailable
 
 MOST_KEPT = 1000
 
@@ -52,7 +53,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AlertBook:
-    """The alerts of a world."""
+    """The alerts of a world. What writes raises Unavailable where the book cannot be written, and changes nothing."""
 
     def __init__(self, world: Path, clock: Clock | None = None, *, most: int = MOST_KEPT) -> None:
         self._clock, self._most = clock or SystemClock(), most
@@ -123,13 +124,20 @@ class AlertBook:
 
     @contextmanager
     def _transaction(self) -> Generator[None]:
-        self._db.execute("begin immediate")
         try:
+            self._db.execute("begin immediate")
             yield
             self._db.execute("commit")
+        except sqlite3.OperationalError as error:  # a full disk, or somebody holds it for too long
+            self._roll_back()
+            raise Unavailable(f"the book of alerts cannot be written: {error}", hint="df -h") from error
         except BaseException:
-            self._db.execute("rollback")
+            self._roll_back()
             raise
+
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:  # SQLite has done it itself where the disk is full
+            self._db.execute("rollback")
 
     # -- reading -----------------------------------------------------------------------------------
 

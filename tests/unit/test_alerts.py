@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from ticktape.alerts import AlertBook, Severity
 from ticktape.clock import ManualClock
+from ticktape.errors import Unavailable
 
 T0 = 1_763_640_000_000_000_000
 
@@ -77,3 +80,17 @@ def test_what_a_venue_says_comes_back_as_it_was(tmp_path: Path) -> None:
     book.start("feed_down", nasty, nasty, detail={"said": nasty})
     (kept,) = book.standing()
     assert (kept.subject, kept.message, kept.detail) == (nasty, nasty, {"said": nasty})
+
+
+def test_r07_on_a_full_disk_nothing_changes_and_it_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    book = AlertBook(tmp_path)
+    book.start("disk", "data", "little room")
+    (pages,) = book._db.execute("pragma page_count").fetchone()  # pyright: ignore[reportPrivateUsage]
+    book._db.execute(f"pragma max_page_count = {pages}")  # pyright: ignore[reportPrivateUsage]
+    with pytest.raises(Unavailable, match="full"):
+        book.start("gap", "binance", "x" * 100_000)
+    assert [each.kind for each in book.standing()] == ["disk"]
+    with pytest.raises(Unavailable, match="full"):  # and the book is not left in the middle of something
+        book.start("gap", "binance", "x" * 100_000)
+    book._db.execute("pragma max_page_count = 100000")  # pyright: ignore[reportPrivateUsage]
+    assert book.start("gap", "binance", "1 gap is open") is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import structlog
 
 from ticktape.alerts import Alert, AlertBook, Severity
 from ticktape.clock import Clock
+from ticktape.errors import Unavailable
 
 log = structlog.get_logger("keep")
 
@@ -33,19 +34,26 @@ class Alerts:
         detail: Mapping[str, Any] | None = None,
     ) -> bool:  # fmt: skip
         """Raise an alert. Returns False when it stands already."""
-        with self._one:
-            alert = self._book.start(kind, subject, message, severity, detail)
+        alert = self._booked(lambda: self._book.start(kind, subject, message, severity, detail))
         if alert is not None:
             log.warning("alert.raised", kind=kind, subject=subject, message=message)
         return alert is not None
 
     def clear(self, kind: str, subject: str) -> bool:
         """Say that it is over. Returns False when none stood."""
-        with self._one:
-            alert = self._book.clear(kind, subject)
+        alert = self._booked(lambda: self._book.clear(kind, subject))
         if alert is not None:
             log.info("alert.cleared", kind=kind, subject=subject)
         return alert is not None
+
+    def _booked(self, change: Callable[[], Alert | None]) -> Alert | None:
+        # An alert that finds no room ends no part of keep: what it tells of is tried again, and told again.
+        with self._one:
+            try:
+                return change()
+            except Unavailable as error:
+                log.error("alert.not_booked", error=error.message)
+                return None
 
     def standing(self) -> list[Alert]:
         """Return keep's alerts that are not over, oldest first."""

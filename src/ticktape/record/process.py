@@ -106,11 +106,16 @@ class Recorder:
             log.error("record.memory_lost", error=error.message)
             return None
         end = self.tape.opened.found.position
-        if found is None or found.tape_id != self.tape.meta.tape_id or not self.tape.first <= found.needed <= end:
-            if self.tape.first > 0:  # what came before is in the lake only, and nobody told us of it
-                log.warning("record.memory_missing", first=self.tape.first)
-            return None
-        return found if found.position <= end else None
+        if (
+            found is not None
+            and found.tape_id == self.tape.meta.tape_id
+            and self.tape.first <= found.needed
+            and found.position <= end
+        ):
+            return found
+        if self.tape.first > 0:  # what came before is in the lake only, and nobody told us of it
+            log.warning("record.memory_missing", first=self.tape.first)
+        return None
 
     def _last_ns(self) -> int:
         past, position = self.tape.past, self.tape.position

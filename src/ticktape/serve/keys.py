@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from ticktape.clock import Clock, SystemClock
 from ticktape.errors import BadInput
@@ -26,6 +27,8 @@ from ticktape.serve.pepper import read_pepper
 from ticktape.serve.rights import DEFAULT_AT_ONCE, BadKey, Forbidden, Key, Scope
 
 __all__ = ["BadKey", "Created", "Forbidden", "Key", "KeyStore", "Scope"]
+
+log = structlog.get_logger("serve")
 
 _ALPHABET = string.digits + string.ascii_letters
 _PREFIX, _SECRET_BYTES, _SECRET_CHARS = 8, 32, 43  # 62**43 > 256**32
@@ -112,6 +115,11 @@ class KeyStore:
         self._load()
         return sorted((row.info for row in self._rows.values()), key=lambda key: (key.created_ns, key.prefix))
 
+    def known(self) -> Iterable[Key]:
+        """Return every key as it was last read: without the last uses that are not written down yet."""
+        self._refresh()
+        return [row.info for row in self._rows.values()]
+
     def find(self, prefix: str) -> Key:
         """Return a key by its prefix, with or without `tt_`. Raises BadInput when there is none."""
         self._refresh()
@@ -172,13 +180,18 @@ class KeyStore:
         return row.info
 
     def flush(self) -> None:
-        """Write down when keys were last used."""
-        used, self._used = self._used, {}
+        """Write down when keys were last used. Where that cannot be, it waits for the next time."""
         self._flushed_ns = self._clock.monotonic_ns()
-        if used:
+        if not self._used:
+            return
+        try:
             self._db.executemany(
-                "update keys set last_used_ns = ? where prefix = ?", [(ns, p) for p, ns in used.items()]
+                "update keys set last_used_ns = ? where prefix = ?", [(ns, p) for p, ns in self._used.items()]
             )
+        except sqlite3.OperationalError as error:  # a full disk shuts nobody out
+            log.error("keys.last_use_not_written", error=str(error))
+            return
+        self._used = {}
 
     def flush_if_due(self) -> None:
         """Write down when keys were last used, if that was not done for a while."""

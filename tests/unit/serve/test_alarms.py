@@ -16,12 +16,13 @@ from serve_support import SECOND, T0, House, serving
 
 from ticktape.alerts import AlertBook
 from ticktape.clock import SystemClock
-from ticktape.errors import Misconfigured
+from ticktape.errors import Misconfigured, Unavailable
 from ticktape.model.records import Flag, GapCause, GapState, Kind, Status
 from ticktape.serve.alarms import watch as watching
 from ticktape.serve.alarms.rules import Keep, Thresholds
 from ticktape.serve.alarms.watch import Watch
 from ticktape.serve.alarms.webhook import Webhook, WebhookSettings, signature
+from ticktape.serve.keys import KeyStore
 
 
 class Desk:
@@ -183,6 +184,35 @@ async def test_the_watch_runs_until_told_to_stop(desk: Desk, monkeypatch: pytest
         await asyncio.sleep(0.005)
     stop.set()
     await running
+
+
+@pytest.mark.asyncio
+async def test_r07_a_book_that_cannot_be_written_ends_no_watch_and_is_written_later(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise Unavailable("the book of alerts cannot be written: database or disk is full")
+
+    desk.house.status(Status.SOURCE_DOWN)
+    with monkeypatch.context() as broken:
+        broken.setattr(desk.book, "start", full)
+        assert await desk.look() == []
+        assert await desk.look() == []
+    assert await desk.look() == ["feed_down binance"]
+
+
+@pytest.mark.asyncio
+async def test_looking_writes_no_last_use_of_keys(house: House) -> None:
+    """Once a second would be a commit to the disk a second, on the loop that answers."""
+    house.enrol("BTCUSDT")
+    house.status(Status.RECORDER_UP, source=0)
+    async with serving(house, house.key()) as client:
+        await client.get("/api/v1/status")
+        async with asyncio.timeout(10):
+            while (await client.get("/api/v1/pipeline/health")).status_code != 200:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        await client.get("/api/v1/pipeline/feed-health")  # looks, as the watch does
+        assert [key.last_used_ns for key in KeyStore(house.data, house.clock).known()] == [None]
 
 
 # -- the webhook -----------------------------------------------------------------------------------------

@@ -307,3 +307,16 @@ def test_a_number_that_no_column_holds_is_refused(tmp_path: Path, clock: ManualC
     with pytest.raises(BadInput):
         store.rotate(made.info.prefix, 1e300)
     store.close()
+
+
+def test_r07_on_a_full_disk_keys_go_on_opening_and_their_last_use_is_written_later(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    store = KeyStore(tmp_path, clock)
+    key = store.create("bot", ["realtime"]).key
+    assert store.check(f"Bearer {key}").name == "bot"
+    store._db.execute("pragma query_only = on")  # every write fails
+    store.flush()
+    assert store.check(f"Bearer {key}").last_used_ns is None
+    store._db.execute("pragma query_only = off")  # pyright: ignore[reportPrivateUsage]
+    assert store.list()[0].last_used_ns == clock.wall_ns()

@@ -87,7 +87,7 @@ class Alarms:
     def _expiries(self) -> dict[str, int]:
         return {
             f"API key {key.prefix} ({key.name})": key.expires_ns
-            for key in self._keys.list()
+            for key in self._keys.known()
             if key.expires_ns is not None
             and key.revoked_ns is None
             and self._clock.wall_ns() < key.expires_ns

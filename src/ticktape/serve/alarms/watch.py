@@ -16,6 +16,7 @@ import structlog
 
 from ticktape.alerts import Alert, AlertBook
 from ticktape.clock import Clock
+from ticktape.errors import Unavailable
 from ticktape.model.sessions import quiet_allowed
 from ticktape.serve import health
 from ticktape.serve.alarms.rules import KINDS, NS, Disk, Feed, Keep, Known, Thresholds, wrong
@@ -61,7 +62,7 @@ class Watch:
         self._spikes: dict[str, tuple[int, int]] = {}  # by source: tally, and when it last rose (monotonic)
         self._calendars: dict[int, frozenset[str]] = {}  # by source
         self._mapped_ns: int | None = None
-        self._began = False
+        self._began = self._unbooked = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look each second until `stop` is set."""
@@ -73,8 +74,18 @@ class Watch:
 
     async def look(self) -> list[Alert]:
         """Raise what is wrong, clear what is not any more. Returns what changed."""
-        found = {(each.kind, each.subject): each for each in wrong(await self.known(), self.thresholds)}
+        known = await self.known()
         self._began = True
+        try:
+            return self._booked(known)
+        except Unavailable as error:  # a full disk: what is wrong is found again at the next look
+            if not self._unbooked:
+                log.error("alert.not_booked", error=error.message)
+            self._unbooked = True
+            return []
+
+    def _booked(self, known: Known) -> list[Alert]:
+        found = {(each.kind, each.subject): each for each in wrong(known, self.thresholds)}
         changed: list[Alert] = []
         standing = {(each.kind, each.subject): each for each in self.book.standing() if each.kind in KINDS}
         for key in standing.keys() - found.keys():
@@ -84,6 +95,7 @@ class Watch:
             each = found[key]
             raised = self.book.start(each.kind, each.subject, each.message, each.severity, each.detail)
             changed += [raised] if raised else []
+        self._unbooked = False
         for alert in changed:
             self._say(alert)
         return changed

@@ -44,7 +44,7 @@ class Desk:
         try:
             return self._tried(ask)
         except ImportError as error:
-            missing = Trouble("unavailable", f"the past cannot be read: {error}", "pip install 'ticktape[lake]'")
+            missing = Trouble("unavailable", f"the past cannot be read: {error}", "make setup")
             return Reply(trouble=missing), b""
         except TicktapeError as error:
             return Reply(trouble=_trouble(error)), b""
