@@ -315,7 +315,7 @@ def test_r07_on_a_full_disk_keys_go_on_opening_and_their_last_use_is_written_lat
     store = KeyStore(tmp_path, clock)
     key = store.create("bot", ["realtime"]).key
     assert store.check(f"Bearer {key}").name == "bot"
-    store._db.execute("pragma query_only = on")  # every write fails
+    store._db.execute("pragma query_only = on")  # every write fails  # pyright: ignore[reportPrivateUsage]
     store.flush()
     assert store.check(f"Bearer {key}").last_used_ns is None
     store._db.execute("pragma query_only = off")  # pyright: ignore[reportPrivateUsage]
